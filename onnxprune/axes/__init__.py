@@ -1,0 +1,26 @@
+"""The algebra of axes: expressions, unification, keep masks and size polynomials."""
+
+from onnxprune.axes.expr import Atom, Axis, Prod, Sum, leaves, pin, product, resolve, total
+from onnxprune.axes.keep import BoolArray, keep_mask, size_polynomial
+from onnxprune.axes.poly import Poly
+from onnxprune.axes.unify import factor, split, split_at, unify
+
+__all__ = [
+    "Atom",
+    "Axis",
+    "BoolArray",
+    "Poly",
+    "Prod",
+    "Sum",
+    "factor",
+    "keep_mask",
+    "leaves",
+    "pin",
+    "product",
+    "resolve",
+    "size_polynomial",
+    "split",
+    "split_at",
+    "total",
+    "unify",
+]

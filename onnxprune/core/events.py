@@ -1,0 +1,80 @@
+"""What a run tells while it is under way: progress for people, never results.
+
+A run takes one `EventHandler` and calls it from the thread that works. Handlers must be quick
+and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Event", "EventHandler", "Note", "PassFinished", "PassStarted", "TrainProgress", "ignore_events"]
+
+
+@dataclass(frozen=True)
+class PassStarted:
+    """A pass begins.
+
+    Attributes:
+        name: Name of the pass, such as "find_groups".
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class PassFinished:
+    """A pass is done.
+
+    Attributes:
+        name: Name of the pass.
+        seconds: How long it took.
+    """
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where retraining stands.
+
+    Attributes:
+        epoch: The epoch under way, counted from 1.
+        epochs: How many there will be.
+        step: Steps done in all.
+        steps: How many there will be in all.
+        loss: Recent mean of the training loss.
+        lr: The learning rate of the last step.
+        metric: Accuracy on evaluation data in [0, 1], or None before the first evaluation.
+        seconds_left: Estimated time to the end of training, or None while unknown.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    metric: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know and need not act on.
+
+    Attributes:
+        text: One sentence.
+    """
+
+    text: str
+
+
+Event = PassStarted | PassFinished | TrainProgress | Note
+EventHandler = Callable[[Event], None]
+
+
+def ignore_events(event: Event) -> None:
+    """Does nothing: the handler of runs that nobody watches."""

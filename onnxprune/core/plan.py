@@ -1,0 +1,75 @@
+"""The plan: which channels of which group stay. The only input of surgery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxprune.core.errors import InputError
+
+__all__ = ["PLAN_VERSION", "Plan"]
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Group name → kept channels, bound to one model.
+
+    Attributes:
+        model_sha256: Hash of the file the plan was made for, "" when there was none.
+        sizes: Group name → number of channels before.
+        kept: Group name → kept indices, ascending.
+        options: What led here (criterion, allocator, budgets, seed), for the record.
+    """
+
+    model_sha256: str
+    sizes: Mapping[str, int]
+    kept: Mapping[str, tuple[int, ...]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def mask(self, group: str) -> NDArray[np.bool_]:
+        """Returns the keep mask of a group: bool [size]."""
+        mask = np.zeros(self.sizes[group], dtype=np.bool_)
+        mask[list(self.kept[group])] = True
+        return mask
+
+    def to_json(self) -> str:
+        """Returns the plan as JSON text, the same text for the same plan."""
+        content = {
+            "onnxprune_plan": PLAN_VERSION,
+            "model_sha256": self.model_sha256,
+            "options": dict(self.options),
+            "groups": [
+                {"name": name, "size": size, "kept": list(self.kept[name])} for name, size in self.sizes.items()
+            ],
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Returns the plan written in `text`.
+
+        Raises:
+            InputError: when the text is not a plan, or a group's indices do not fit its size.
+        """
+        try:
+            content = json.loads(text)
+            version = content["onnxprune_plan"]
+            groups = [(str(g["name"]), int(g["size"]), tuple(int(i) for i in g["kept"])) for g in content["groups"]]
+            digest, options = str(content["model_sha256"]), dict(content["options"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"Not an onnxprune plan: {error}. Expected the JSON that `compress` writes.") from error
+        if version != PLAN_VERSION:
+            raise InputError(f"The plan has version {version}; this onnxprune reads version {PLAN_VERSION}.")
+        for name, size, kept in groups:
+            if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= size:
+                raise InputError(
+                    f"Plan, group {name!r}: kept indices must be ascending, at least one, and within 0..{size - 1}."
+                )
+        return cls(digest, {n: s for n, s, _ in groups}, {n: k for n, _, k in groups}, options)
