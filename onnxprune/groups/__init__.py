@@ -1,0 +1,8 @@
+"""The analysis of a graph: coupled groups, frozen axes and why, masks, surgery."""
+
+from onnxprune.groups.analysis import Analysis, analyse, node_label
+from onnxprune.groups.masking import masked_model
+from onnxprune.groups.shapes import ConcreteShapes
+from onnxprune.groups.surgery import prune
+
+__all__ = ["Analysis", "ConcreteShapes", "analyse", "masked_model", "node_label", "prune"]

@@ -1,0 +1,209 @@
+"""The analysis of a graph: coupled groups, frozen channels with reasons, cost polynomials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxprune.axes import Atom, Axis, Poly, Prod, leaves, resolve, size_polynomial
+from onnxprune.core.group import FrozenAxis, Group, Member
+from onnxprune.graph import Model
+from onnxprune.groups.infer import Inference
+from onnxprune.groups.settle import MaskSweep, is_float
+from onnxprune.groups.shapes import ConcreteShapes
+
+__all__ = ["Analysis", "analyse", "channel_labels", "node_label"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What can go, what must stay, and what everything costs.
+
+    Attributes:
+        groups: Prunable groups, in graph order.
+        frozen: Channels of weights that stay, with reasons.
+        macs: MACs of one input sample, as a polynomial in kept counts.
+        node_macs: Node label → its share of `macs`.
+        params: Number of parameters, likewise.
+        initializer_params: Initializer → its share of `params`.
+        unknown_ops: Operator types without a rule → number of nodes.
+        inference: Axes of every tensor.
+        atoms: Group name → its atom.
+        ones: Initializers whose masked slices hold one.
+    """
+
+    groups: tuple[Group, ...]
+    frozen: tuple[FrozenAxis, ...]
+    macs: Poly
+    node_macs: Mapping[str, Poly]
+    params: Poly
+    initializer_params: Mapping[str, Poly]
+    unknown_ops: Mapping[str, int]
+    inference: Inference = field(repr=False)
+    atoms: Mapping[str, Atom] = field(repr=False)
+    ones: frozenset[str] = field(repr=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Group name → number of channels."""
+        return {group.name: group.size for group in self.groups}
+
+    def labels(self, group: str, member: Member) -> NDArray[np.int64]:
+        """Returns which channel of `group` each position of a member's axis belongs to.
+
+        Returns:
+            int64 [axis size]; -1 where the position belongs to none.
+        """
+        return channel_labels(self.inference.axes(member.initializer)[member.axis], self.atoms[group])
+
+    def member_nodes(self, group: Group) -> tuple[str, ...]:
+        """Returns the names of the nodes a group runs through, each once."""
+        return tuple(dict.fromkeys(m.node for m in group.members))
+
+
+def node_label(node: gs.Node) -> str:
+    """Returns a node's name, or its first output's where it has none."""
+    return node.name or node.outputs[0].name
+
+
+def channel_labels(axis: Axis, atom: Atom) -> NDArray[np.int64]:
+    """Returns, for each position of `axis`, the channel of `atom` it belongs to, or -1."""
+    axis = resolve(axis)
+    if isinstance(axis, Atom):
+        return np.arange(axis.size) if axis is atom else np.full(axis.size, -1)
+    parts = [channel_labels(part, atom) for part in axis.parts]
+    if not isinstance(axis, Prod):
+        return np.concatenate(parts)
+    flat = parts[0]
+    for part in parts[1:]:
+        outer, inner = np.broadcast_arrays(flat[:, None], part[None, :])
+        flat = np.where(outer >= 0, outer, inner).reshape(-1)
+    return flat
+
+
+def analyse(model: Model, shapes: ConcreteShapes) -> Analysis:
+    """Returns the analysis of a model.
+
+    Args:
+        model: The graph, constants folded.
+        shapes: Shapes of every tensor from concrete runs.
+    """
+    inference = Inference(model, shapes)
+    sweep = MaskSweep(inference)
+    members = _members(inference)
+    named = _name_groups({a: m for a, m in members.items() if not a.pinned and a.size > 1})
+    groups = tuple(_group(name, atom, members[atom], inference) for name, atom in named.items())
+    names = {atom: name for name, atom in named.items()}
+
+    def variable(atom: Atom) -> Poly:
+        return Poly.variable(names[atom]) if atom in names else Poly.constant(atom.size)
+
+    counter = _Counter(inference, variable)
+    node_macs = counter.node_macs()
+    initializer_params = counter.initializer_params()
+    return Analysis(
+        groups=groups,
+        frozen=_frozen(members),
+        macs=Poly.sum(list(node_macs.values())),
+        node_macs=node_macs,
+        params=Poly.sum(list(initializer_params.values())),
+        initializer_params=initializer_params,
+        unknown_ops=dict(inference.unknown),
+        inference=inference,
+        atoms=named,
+        ones=frozenset(sweep.ones),
+    )
+
+
+def _members(inference: Inference) -> dict[Atom, list[Member]]:
+    """Every atom that runs through an initializer → where, in graph order."""
+    found: dict[Atom, list[Member]] = {}
+    initializers = inference.model.initializers()
+    for node in inference.model.nodes:
+        rule = inference.rule(node)
+        for slot, tensor in enumerate(node.inputs):
+            if tensor.name not in initializers:
+                continue
+            axes = inference.axes(tensor.name)
+            for position, axis in enumerate(axes):
+                role = rule.role(node, slot, position, len(axes)) if rule is not None else "vector"
+                member = Member(tensor.name, position, role, node.op, node_label(node), slot)
+                for atom in dict.fromkeys(leaves(axis)):
+                    found.setdefault(atom, []).append(member)
+    return found
+
+
+def _first_node(members: list[Member]) -> str:
+    producers = [m for m in members if m.role == "producer"]
+    return (producers or members)[0].node
+
+
+def _name_groups(members: Mapping[Atom, list[Member]]) -> dict[str, Atom]:
+    named: dict[str, Atom] = {}
+    for atom, found in members.items():
+        base = name = _first_node(found)
+        count = 1
+        while name in named:
+            count += 1
+            name = f"{base}#{count}"
+        named[name] = atom
+    return named
+
+
+def _group(name: str, atom: Atom, members: list[Member], inference: Inference) -> Group:
+    widest = 1
+    for member in members:
+        labels = channel_labels(inference.axes(member.initializer)[member.axis], atom)
+        widest = max(widest, int((labels == 0).sum()))
+    return Group(name, atom.size, tuple(members), widest, "; ".join(atom.soft))
+
+
+def _frozen(members: Mapping[Atom, list[Member]]) -> tuple[FrozenAxis, ...]:
+    frozen = []
+    for atom, found in members.items():
+        weights = tuple(m for m in found if m.role != "vector")
+        if atom.pinned and atom.size > 1 and weights:
+            frozen.append(FrozenAxis(_first_node(found), atom.size, weights, tuple(atom.reasons)))
+    return tuple(frozen)
+
+
+class _Counter:
+    """Counts MACs and parameters (`SizeContext` of the rules)."""
+
+    def __init__(self, inference: Inference, variable: Callable[[Atom], Poly]) -> None:
+        self._inference = inference
+        self._variable = variable
+
+    def sizes(self, name: str) -> list[Poly]:
+        """Returns the size of each axis of a tensor."""
+        return [size_polynomial(axis, self._variable) for axis in self._inference.axes(name)]
+
+    def noted(self, node: gs.Node, key: str) -> Poly:
+        """Returns the size of an axis that the axis rule noted."""
+        axis = self._inference.noted(node, key)
+        return Poly.constant(1) if axis is None else size_polynomial(axis, self._variable)
+
+    def node_macs(self) -> dict[str, Poly]:
+        """Returns node label → MACs of one sample, for nodes that have any."""
+        found: dict[str, Poly] = {}
+        for node in self._inference.model.nodes:
+            rule = self._inference.rule(node)
+            macs = rule.macs(node, self) if rule is not None else Poly.constant(0)
+            if macs.terms:
+                label = node_label(node)
+                if label in found:
+                    label = f"{label} -> {node.outputs[0].name}"
+                found[label] = macs * (1.0 / self._inference.shapes.batch)
+        return found
+
+    def initializer_params(self) -> dict[str, Poly]:
+        """Returns floating-point initializer → number of elements."""
+        return {
+            name: Poly.product(self.sizes(name))
+            for name, constant in self._inference.model.initializers().items()
+            if is_float(constant)
+        }

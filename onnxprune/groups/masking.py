@@ -1,0 +1,59 @@
+"""The masked original: the model with the plan's dropped channels zeroed in place.
+
+Every slice of every initializer that a dropped channel touches is zeroed, consumers included.
+Masking producers alone would be wrong: a bias, a normalisation shift or sigmoid(0) would still
+reach the consumers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from onnxprune.axes import Atom, keep_mask, leaves
+from onnxprune.axes.keep import BoolArray
+from onnxprune.core.plan import Plan
+from onnxprune.graph import Model
+from onnxprune.groups.analysis import Analysis
+from onnxprune.groups.settle import is_float
+
+__all__ = ["masked_model", "plan_masks", "touched"]
+
+
+def plan_masks(analysis: Analysis, plan: Plan) -> dict[Atom, BoolArray]:
+    """Returns atom → keep mask for every group that the plan shortens."""
+    return {
+        analysis.atoms[name]: plan.mask(name) for name, kept in plan.kept.items() if len(kept) < plan.sizes[name]
+    }
+
+
+def touched(analysis: Analysis, masks: Mapping[Atom, BoolArray], name: str) -> list[tuple[int, BoolArray]]:
+    """Returns (axis, keep mask) for each axis of a tensor that loses channels."""
+    found = []
+    for position, axis in enumerate(analysis.inference.axes(name)):
+        if any(atom in masks for atom in leaves(axis)):
+            found.append((position, keep_mask(axis, masks)))
+    return found
+
+
+def masked_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
+    """Returns a copy of `model` with dropped channels masked.
+
+    Args:
+        model: The analysed model.
+        analysis: Its analysis.
+        plan: What is kept.
+    """
+    masks = plan_masks(analysis, plan)
+    masked = model.copy()
+    for name, constant in model.initializers().items():
+        axes = touched(analysis, masks, name) if is_float(constant) else []
+        if not axes:
+            continue
+        value = np.array(model.read(name))
+        for position, keep in axes:
+            index = (slice(None),) * position + (~keep,)
+            value[index] = 1 if name in analysis.ones else 0
+        masked.replace(name, value)
+    return masked

@@ -1,0 +1,89 @@
+"""Gather: one constant position cuts an axis; anything else needs the axis whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxprune.axes import pin, split
+from onnxprune.core.group import Role
+from onnxprune.ops.base import (
+    AxisContext,
+    AxisList,
+    Edit,
+    Mask,
+    MaskContext,
+    OpRule,
+    TwinContext,
+    attribute,
+    describe,
+    open_atoms,
+)
+from onnxprune.ops.common import pin_input
+from onnxprune.ops.registry import register_op
+
+if TYPE_CHECKING:
+    import torch
+
+    from onnxprune.ops.base import TorchFunction
+
+__all__ = ["Gather"]
+
+
+@register_op
+class Gather(OpRule):
+    """Takes positions along `axis`; the index's axes replace it."""
+
+    names = ("Gather",)
+
+    def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
+        data, index = ctx.axes(node.inputs[0].name), ctx.axes(node.inputs[1].name)
+        at = int(attribute(node, "axis", 0)) % len(data)
+        position = ctx.constant(node.inputs[1].name)
+        if position is not None and position.ndim == 0 and data[at].size > 1:
+            first = int(position) % data[at].size
+            split(data[at], [first, 1, data[at].size - first - 1])
+        else:
+            pin(data[at], f"{describe(node)} looks positions up along this axis")
+            if position is not None:
+                pin_input(node, 1, ctx, "reads it as positions")
+        return [[*data[:at], *index, *data[at + 1 :]]]
+
+    def masked(self, node: gs.Node, ctx: MaskContext) -> None:
+        # channels of the index axes are positions, so masked ones still hold looked-up values
+        data, output = node.inputs[0].name, node.outputs[0].name
+        for atom in open_atoms(ctx, output):
+            ctx.set(output, atom, Mask.ZERO if ctx.state(data, atom) is Mask.ZERO else Mask.FINITE)
+
+    def role(self, node: gs.Node, slot: int, axis: int, rank: int) -> Role:
+        looked_up = int(attribute(node, "axis", 0)) % rank if rank else 0
+        return "producer" if slot == 0 and rank > 1 and axis != looked_up else "vector"
+
+    def repair(self, node: gs.Node, edit: Edit) -> None:
+        axes = edit.axes(node.inputs[0].name)
+        keep = edit.keep(axes[int(attribute(node, "axis", 0)) % len(axes)])
+        position = edit.constant(node.inputs[1].name)
+        if position is not None and position.ndim == 0 and not keep.all():
+            moved = int(keep[: int(position) % len(keep)].sum())
+            edit.set_input(node, 1, np.array(moved, dtype=np.int64))
+
+    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
+        import torch.nn.functional as F
+
+        axis = int(attribute(node, "axis", 0))
+
+        def gather(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            dim = axis % max(1, x.dim())
+            index = index.long()
+            index = torch.where(index < 0, index + x.shape[dim], index)
+            if index.dim() == 0:
+                return x.index_select(dim, index.reshape(1)).squeeze(dim)
+            if dim == 0 and x.dim() == 2 and x.is_floating_point():
+                return F.embedding(index, x)
+            flat = x.index_select(dim, index.reshape(-1))
+            return flat.reshape(*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
+
+        return gather

@@ -1,0 +1,148 @@
+"""Shape, and how far a run-time size may travel.
+
+A size that ends in a shape input (Reshape's target, Resize's sizes) follows the pruned tensor
+by itself or is rewritten there. One that ends in arithmetic on data would silently change a
+result, so the axes it was read from must stay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxprune.axes import Atom, pin
+from onnxprune.ops.base import AxisContext, AxisList, OpRule, TwinContext, attribute, describe, input_name, integers
+from onnxprune.ops.common import fresh, pin_input
+from onnxprune.ops.registry import register_op
+
+if TYPE_CHECKING:
+    import torch
+
+    from onnxprune.ops.base import TorchFunction
+
+__all__ = ["ConstantOfShape", "Range", "Shape", "Size"]
+
+_CARRIERS = {
+    "Add", "Cast", "Concat", "Div", "Gather", "Identity", "Max", "Min", "Mul", "ReduceProd", "Reshape", "Slice",
+    "Split", "Squeeze", "Sub", "Unsqueeze",
+}  # fmt: skip
+_SHAPE_SLOTS = {
+    ("ConstantOfShape", 0), ("Expand", 1), ("Reshape", 1), ("Resize", 3), ("Slice", 1), ("Slice", 2), ("Split", 1),
+    ("Tile", 1), ("Range", 0), ("Range", 1), ("Range", 2),
+}  # fmt: skip
+
+
+def _escape(tensor: gs.Tensor) -> gs.Node | None:
+    """Returns a node in which a run-time size becomes data, or None."""
+    queue, seen = deque([tensor]), {id(tensor)}
+    while queue:
+        current = queue.popleft()
+        for node in current.outputs:
+            slots = [i for i, t in enumerate(node.inputs) if t is current]
+            if all((node.op, slot) in _SHAPE_SLOTS for slot in slots):
+                continue
+            if node.op not in _CARRIERS:
+                return node
+            for output in node.outputs:
+                if id(output) not in seen:
+                    seen.add(id(output))
+                    queue.append(output)
+    return None
+
+
+@register_op
+class Shape(OpRule):
+    """The sizes of a tensor, from `start` to `end`."""
+
+    names = ("Shape",)
+
+    def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
+        x = ctx.axes(node.inputs[0].name)
+        places = list(range(len(x)))[attribute(node, "start", 0) : attribute(node, "end", len(x))]
+        for consumer in node.outputs[0].outputs:
+            used = self._used(consumer, places, ctx)
+            outputs = consumer.outputs if consumer.op in _CARRIERS else [node.outputs[0]]
+            for output in outputs:
+                target = _escape(output)
+                for place in used if target is not None else ():
+                    pin(x[place], f"{describe(node)} feeds its size to {describe(target)} as data")
+        return [fresh(ctx.shape(node.outputs[0].name), f"{describe(node)} gives sizes")]
+
+    @staticmethod
+    def _used(consumer: gs.Node, places: list[int], ctx: AxisContext) -> list[int]:
+        if consumer.op == "Gather":
+            index = ctx.constant(consumer.inputs[1].name)
+            if index is not None:
+                return [places[int(i)] for i in np.asarray(index).reshape(-1)]
+        if consumer.op == "Slice":
+            starts = integers(consumer, "starts", 1, ctx.constant)
+            ends = integers(consumer, "ends", 2, ctx.constant)
+            if starts is not None and ends is not None and not input_name(consumer, 4):
+                return places[starts[0] : ends[0]]
+        return places
+
+    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
+
+        start, end = attribute(node, "start", 0), attribute(node, "end")
+        return lambda x: torch.tensor(list(x.shape)[start:end], dtype=torch.int64)
+
+
+@register_op
+class Size(OpRule):
+    """The number of elements: every axis counts, so every axis stays."""
+
+    names = ("Size",)
+
+    def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
+        pin_input(node, 0, ctx, "counts elements")
+        return [[]]
+
+    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
+
+        return lambda x: torch.tensor(x.numel(), dtype=torch.int64)
+
+
+class _Generated(OpRule):
+    def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
+        for slot in range(len(node.inputs)):
+            pin_input(node, slot, ctx, "reads it as a size")
+        return [[Atom(size, f"{describe(node)} bakes its size in") for size in ctx.shape(node.outputs[0].name)]]
+
+
+@register_op
+class ConstantOfShape(_Generated):
+    """A tensor of one value."""
+
+    names = ("ConstantOfShape",)
+
+    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
+
+        value = attribute(node, "value")
+        fill = torch.zeros(1) if value is None else torch.from_numpy(np.array(value.values).reshape(1))
+        static = ctx.constant(node.inputs[0].name)
+
+        def constant_of_shape(shape: torch.Tensor) -> torch.Tensor:
+            sizes = [int(s) for s in (shape.tolist() if static is None else static)]
+            return torch.full(sizes, fill.item(), dtype=fill.dtype, device=shape.device)
+
+        return constant_of_shape
+
+
+@register_op
+class Range(_Generated):
+    """Numbers from start to limit by delta."""
+
+    names = ("Range",)
+
+    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
+
+        return lambda start, limit, delta: torch.arange(
+            start.item(), limit.item(), delta.item(), dtype=start.dtype, device=start.device
+        )

@@ -1,0 +1,57 @@
+"""allocate_budget: how many channels each group keeps, and which, so that every budget holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onnxprune.allocate import ALLOCATORS, Problem, select_channels
+from onnxprune.core.budget import Budget
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.cost import COSTS
+from onnxprune.criteria import Scores
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis
+
+__all__ = ["AllocateBudget"]
+
+REPORTED = ("flops", "params", "size")
+
+
+@dataclass(frozen=True)
+class AllocateBudget(Pass):
+    """Gives "allocation" and "plan".
+
+    Attributes:
+        budgets: What the slim model may cost; all must hold.
+        allocator: Name of the allocator.
+        align: "auto", or the multiple that kept counts prefer.
+        options: What led here, for the plan's record.
+    """
+
+    budgets: tuple[Budget, ...]
+    allocator: str = "global"
+    align: int | Literal["auto"] = "auto"
+    options: Mapping[str, Any] | None = None
+
+    name = "allocate_budget"
+    needs = ("original", "model", "analysis", "scores")
+    gives = ("allocation", "plan")
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Allocates.
+
+        Raises:
+            BudgetError: when no allocation meets the budgets; the reachable range is printed.
+        """
+        analysis, model = bench.take("analysis", Analysis), bench.take("model", Model)
+        scores = bench.take("scores", Scores).values
+        costs = {name: COSTS.get(name)().polynomial(analysis, model) for name in REPORTED}
+        limits = {b.resource: b.limit(float(costs[b.resource](analysis.sizes))) for b in self.budgets}
+        problem = Problem(analysis.groups, scores, costs, limits, self.align)
+        allocation = ALLOCATORS.get(self.allocator)().solve(problem)
+        for note in allocation.notes:
+            bench.note(note)
+        plan = select_channels(allocation, scores, bench.take("original", Model).sha256, self.options)
+        return {"allocation": allocation, "plan": plan}

@@ -1,0 +1,105 @@
+"""certify: the masked original equals the pruned model, on every run, before anything else.
+
+Two facts are shown in onnxruntime, at several batch sizes:
+
+1. the analysed graph gives what the source file gives (folding changed nothing);
+2. the analysed graph with dropped channels masked gives what the pruned graph gives.
+
+The largest deviation, relative to the largest magnitude of the output, must stay within the
+tolerance of the model's lowest floating-point precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxprune.core.certificate import Certificate, CertificateRow
+from onnxprune.core.errors import CertificateError
+from onnxprune.core.plan import Plan
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis, masked_model
+from onnxprune.runtime import FeedPair, choose_feeds, compare, make_session, run, stand_in
+
+__all__ = ["Certify"]
+
+BATCHES = (1, 3)
+# Sums in another order and another fusion differ by a few units in the last place of the
+# inputs' precision, amplified by depth.
+TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+@dataclass(frozen=True)
+class Certify(Pass):
+    """Gives "certificate".
+
+    Attributes:
+        seed: Draws the inputs.
+    """
+
+    seed: int = 0
+
+    name = "certify"
+    needs = ("original", "model", "analysis", "plan", "slim", "feeds")
+    gives = ("certificate",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Compares.
+
+        Raises:
+            CertificateError: when they differ; the output, the batch size and the deviation are named.
+        """
+        model = bench.take("model", Model)
+        masked = masked_model(model, bench.take("analysis", Analysis), bench.take("plan", Plan))
+        rows = [
+            *self._rows("source = analysed graph", bench.take("original", Model), model, bench),
+            *self._rows("masked original = pruned model", masked, bench.take("slim", Model), bench),
+        ]
+        certificate = Certificate(tuple(rows), tolerance(model))
+        bad = [row for row in rows if not row.max_rel <= certificate.tolerance]
+        if bad:
+            raise CertificateError(_explain(bad[0], certificate.tolerance))
+        return {"certificate": certificate}
+
+    def _rows(self, claim: str, left: Model, right: Model, bench: Bench) -> list[CertificateRow]:
+        a, b = stand_in(left).model, stand_in(right).model
+        sessions = [make_session(m.to_proto(), optimize=False) for m in (a, b)]
+        rows = []
+        for feeds in self._feeds(a, bench.take("feeds", FeedPair)):
+            batch = next((int(v.shape[0]) for v in feeds.values() if v.ndim), 1)
+            differences = compare(run(sessions[0], feeds), run(sessions[1], feeds))
+            rows.extend(CertificateRow(claim, batch, d.name, d.max_abs, d.max_rel) for d in differences)
+        return rows
+
+    def _feeds(self, model: Model, pair: FeedPair) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+        """Inputs at batch sizes 1 and 3 where the batch is dynamic, and those of the second concrete run."""
+        rng = np.random.default_rng(self.seed)
+        feeds = [
+            choose_feeds(model.inputs(), batch=batch, other=None, rng=rng, sample=dict(pair.first)) for batch in BATCHES
+        ]
+        if pair.second is not None:
+            feeds.append(dict(pair.second))
+        unique = {tuple(sorted((k, v.shape) for k, v in f.items())): f for f in feeds}
+        return list(unique.values())
+
+
+def tolerance(model: Model) -> float:
+    """Returns the allowed relative deviation for the lowest precision among the weights."""
+    names = {np.dtype(c.dtype).name for c in model.initializers().values() if not isinstance(c.dtype, int)}
+    found = [TOLERANCES[name] for name in names if name in TOLERANCES]
+    if any(isinstance(c.dtype, int) for c in model.initializers().values()):
+        found.append(TOLERANCES["bfloat16"])
+    return max(found, default=TOLERANCES["float32"])
+
+
+def _explain(row: CertificateRow, limit: float) -> str:
+    return (
+        f"The certificate failed, and nothing was written: '{row.claim}' does not hold for output '{row.output}' at "
+        f"batch size {row.batch}. It deviates by {row.max_rel:.3g} of its largest magnitude; {limit:g} is allowed. "
+        "This is a defect of onnxprune or of a rule it was given; please report it with the model or the output of "
+        "`onnxprune inspect --json`."
+    )

@@ -1,0 +1,74 @@
+"""insert_batchnorm: lends a folded, pruned net its normalisation for retraining.
+
+Behind each convolution that lost channels goes a moment-matched BatchNormalization: γ and β
+are the standard deviation and mean of the unpruned layer's output on calibration data, for the
+channels that stay; the running statistics are those of the pruned net. It gives most of the
+accuracy back before the first step, and is folded away again at export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxprune.axes import keep_mask
+from onnxprune.bridge import BatchNorm, batchnorm_obstacle, insert_batchnorm, moments, to_torch
+from onnxprune.core.plan import Plan
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis, node_label
+from onnxprune.groups.masking import plan_masks
+from onnxprune.train import Dataset
+
+__all__ = ["CALIBRATION_SAMPLES", "InsertBatchnorm"]
+
+CALIBRATION_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class InsertBatchnorm(Pass):
+    """Edits "slim".
+
+    Attributes:
+        seed: Draws the calibration samples.
+    """
+
+    seed: int = 0
+
+    name = "insert_batchnorm"
+    needs = ("model", "analysis", "plan", "slim", "data")
+    edits = ("slim",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Inserts."""
+        model, slim = bench.take("model", Model), bench.take("slim", Model)
+        analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
+        outputs = self._outputs(slim, analysis, plan)
+        if not outputs:
+            return {"slim": slim}
+        rng = np.random.default_rng(self.seed)
+        batches = [b.inputs for b in bench.take("data", Dataset).calibration(CALIBRATION_SAMPLES, rng)]
+        masks = plan_masks(analysis, plan)
+        values = {}
+        for name, (mean, var) in moments(to_torch(model), outputs, batches).items():
+            keep = keep_mask(analysis.inference.axes(name)[1], masks)
+            values[name] = BatchNorm.matching(mean[keep], var[keep])
+        return {"slim": insert_batchnorm(slim, values)}
+
+    @staticmethod
+    def _outputs(slim: Model, analysis: Analysis, plan: Plan) -> list[str]:
+        """Output tensors of the convolutions that a shortened group runs through and that can take a norm."""
+        shortened = {
+            member.node
+            for group in analysis.groups
+            if len(plan.kept[group.name]) < group.size
+            for member in group.members
+        }
+        return [
+            node.outputs[0].name
+            for node in slim.nodes
+            if node_label(node) in shortened and not batchnorm_obstacle(slim, node)
+        ]

@@ -1,0 +1,60 @@
+"""score_channels: what each channel is worth, by the chosen criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnxprune.core.errors import ModelError
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.criteria import CRITERIA, ScoreContext
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis
+
+__all__ = ["ScoreChannels"]
+
+SHOWN_REASONS = 8
+
+
+@dataclass(frozen=True)
+class ScoreChannels(Pass):
+    """Gives "scores".
+
+    Attributes:
+        criterion: Name of the criterion.
+        seed: For criteria that draw.
+    """
+
+    criterion: str = "magnitude"
+    seed: int = 0
+
+    name = "score_channels"
+    needs = ("model", "analysis")
+    gives = ("scores",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Scores.
+
+        Raises:
+            ModelError: when the model has no prunable channel at all; the reasons are listed.
+        """
+        analysis = bench.take("analysis", Analysis)
+        if not analysis.groups:
+            raise ModelError(_nothing_to_prune(analysis))
+        model = bench.take("model", Model)
+        context = ScoreContext(analysis.groups, model.read, analysis.labels, self.seed)
+        scores = CRITERIA.get(self.criterion)().score(context)
+        for note in scores.notes:
+            bench.note(note)
+        return {"scores": scores}
+
+
+def _nothing_to_prune(analysis: Analysis) -> str:
+    reasons = [f"'{f.name}' ({f.size}): {f.reasons[0]}" for f in analysis.frozen]
+    shown = "; ".join(reasons[:SHOWN_REASONS])
+    more = f"; and {len(reasons) - SHOWN_REASONS} more" if len(reasons) > SHOWN_REASONS else ""
+    return (
+        f"No channel of this model can be removed exactly. Frozen: {shown or 'there are no weights'}{more}. "
+        "`onnxprune inspect` lists every reason."
+    )

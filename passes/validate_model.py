@@ -1,0 +1,103 @@
+"""validate_model: latency, outputs and accuracy of the slim model against the original's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.graph import Model
+from onnxprune.runtime import (
+    FeedPair,
+    LatencyOptions,
+    Session,
+    StandIn,
+    choose_feeds,
+    compare,
+    evaluate,
+    make_session,
+    measure,
+    resolve_provider,
+    run,
+    stand_in,
+)
+from onnxprune.train import Dataset
+
+__all__ = ["EVALUATION_BATCH", "ValidateModel"]
+
+EVALUATION_BATCH = 256
+ORIGINAL, SLIM = "original", "slim"
+
+
+@dataclass(frozen=True)
+class ValidateModel(Pass):
+    """Gives "latency", "differences", and "evaluation" where there is evaluation data.
+
+    Attributes:
+        provider: Execution provider.
+        threads: Threads within one operator, or None.
+        seed: Draws the inputs.
+    """
+
+    provider: str = "auto"
+    threads: int | None = None
+    seed: int = 0
+
+    name = "validate_model"
+    needs = ("original", "slim", "feeds")
+    gives = ("latency", "differences")
+    edits = ("evaluation",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Measures and compares."""
+        stands = {ORIGINAL: stand_in(bench.take("original", Model)), SLIM: stand_in(bench.take("slim", Model))}
+        self._say_what_is_missing(stands, bench)
+        sessions = {
+            name: make_session(stand.model.to_proto(), provider=self.provider, threads=self.threads)
+            for name, stand in stands.items()
+        }
+        feeds = self._feeds(stands[ORIGINAL].model, bench)
+        found: dict[str, Any] = {
+            "differences": compare(run(sessions[ORIGINAL], feeds), run(sessions[SLIM], feeds)),
+            "latency": measure(sessions, feeds, self._options(feeds)),
+        }
+        data = bench.find("eval_data", Dataset)
+        if data is not None and not stands[SLIM].notes:
+            found["evaluation"] = _evaluate(sessions, data)
+        return found
+
+    def _feeds(self, model: Model, bench: Bench) -> dict[str, np.ndarray[Any, Any]]:
+        data = bench.find("eval_data", Dataset) or bench.find("data", Dataset)
+        sample = dict(bench.take("feeds", FeedPair).first)
+        if data is not None:
+            sample |= data.batch(np.arange(1, dtype=np.intp)).inputs
+        rng = np.random.default_rng(self.seed)
+        return choose_feeds(model.inputs(), batch=1, other=None, rng=rng, sample=sample)
+
+    def _options(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> LatencyOptions:
+        batch = next((int(v.shape[0]) for v in feeds.values() if v.ndim), 1)
+        return LatencyOptions(
+            threads=self.threads, provider=resolve_provider(self.provider), batch=batch, seed=self.seed
+        )
+
+    @staticmethod
+    def _say_what_is_missing(stands: Mapping[str, StandIn], bench: Bench) -> None:
+        if stands[SLIM].notes:
+            bench.note(
+                "Latency is that of the model without the operators onnxruntime cannot run here; accuracy cannot be "
+                "measured without them."
+            )
+
+
+def _evaluate(sessions: Mapping[str, Session], data: Dataset) -> Any:
+    """Returns model → result on `data`, or None for models whose outputs are not logits."""
+    logits = [o for o in sessions[ORIGINAL].get_outputs() if len(o.shape or ()) == 2 and "float" in o.type]
+    if len(logits) != 1:
+        return None
+    batches = ((batch.inputs, batch.labels) for batch in data.batches(EVALUATION_BATCH))
+    return evaluate(sessions, batches, output=logits[0].name)
+
+

@@ -1,0 +1,205 @@
+"""write_report: everything that was asked, done, measured and noticed, as report.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.budget import Budget
+from onnxprune.core.certificate import Certificate
+from onnxprune.core.plan import Plan
+from onnxprune.core.stage import Bench, Pass, PassRecord
+from onnxprune.cost import COSTS
+from onnxprune.graph import Model, TensorSpec
+from onnxprune.groups import Analysis
+from onnxprune.report import schema
+from onnxprune.report.records import (
+    budget_record,
+    evaluation_record,
+    frozen_records,
+    group_records,
+    latency_report,
+    output_records,
+)
+from onnxprune.report.schema import Report
+from onnxprune.runtime import EvalResult, FeedPair, LatencyComparison, capture, environment, stand_in
+from onnxprune.train import Dataset
+from onnxprune.train.record import TrainRecord
+
+__all__ = [
+    "WriteReport",
+    "cost_record",
+    "evaluation_of",
+    "group_macs_share",
+    "model_record",
+    "pass_record",
+    "recount",
+    "source_files",
+]
+
+NO_DATA = (
+    "No training data was given: channels were chosen by their weights alone and nothing was retrained, so expect a "
+    "loss of accuracy that grows with what was removed. Give --data to retrain."
+)
+NO_EPOCHS = "Retraining was switched off (--epochs 0): expect a loss of accuracy."
+
+
+@dataclass(frozen=True)
+class WriteReport(Pass):
+    """Gives "report"; writes it where a path is given.
+
+    Attributes:
+        path: Where report.json goes, or None.
+        command: The command line or call that can be run again.
+        options: Every option of the run.
+        budgets: What was asked.
+        seed: Seed of the run.
+        records: Records of the passes so far; the manager's list, which it goes on filling.
+    """
+
+    path: Path | None
+    command: str
+    options: Mapping[str, Any]
+    budgets: Sequence[Budget]
+    seed: int
+    records: Sequence[PassRecord] = field(default_factory=list)
+
+    name = "write_report"
+    needs = ("original", "slim", "analysis", "allocation", "plan", "certificate", "latency", "differences", "files")
+    gives = ("report",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Writes.
+
+        Raises:
+            OutputError: when the place cannot be written.
+        """
+        report = self._report(bench)
+        if self.path is not None:
+            schema.write_report(report, self.path)
+        return {"report": report}
+
+    def _report(self, bench: Bench) -> Report:
+        original, slim = bench.take("original", Model), bench.take("slim", Model)
+        analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
+        before, after = recount(bench, original), recount(bench, slim)
+        files = bench.take("files", tuple)
+        results = bench.artifacts.get("evaluation")
+        return Report(
+            command=self.command,
+            options=dict(self.options),
+            seed=self.seed,
+            model=model_record(original, original.path),
+            output=model_record(slim, files[0] if files else None, file_hash(files[0]) if files else ""),
+            budgets=tuple(budget_record(b, before[b.resource], after[b.resource]) for b in self.budgets),
+            before=cost_record(before, source_files(original)),
+            after=cost_record(after, files),
+            latency=latency_report(bench.take("latency", LatencyComparison), "original", "slim"),
+            evaluation=evaluation_of(results),
+            groups=group_records(
+                analysis.groups,
+                {name: len(kept) for name, kept in plan.kept.items()},
+                alignment=bench.take("allocation", Allocation).alignment,
+                macs_share=group_macs_share(analysis),
+            ),
+            frozen=frozen_records(analysis.frozen),
+            unknown_ops=dict(analysis.unknown_ops),
+            certificate=_certificate(bench.take("certificate", Certificate)),
+            parity=schema.Parity(outputs=output_records(bench.artifacts["differences"])),
+            training=_training(bench),
+            no_training=self._no_training(bench),
+            notes=tuple(bench.notes),
+            passes=tuple(pass_record(r) for r in self.records),
+            environment=environment(),
+        )
+
+    @staticmethod
+    def _no_training(bench: Bench) -> str:
+        if "training" in bench.artifacts:
+            return ""
+        return NO_EPOCHS if "data" in bench.artifacts else NO_DATA
+
+
+def group_macs_share(analysis: Analysis) -> dict[str, float]:
+    """Returns group name → MACs of the nodes it runs through, as a share of all."""
+    whole = float(analysis.macs(analysis.sizes)) or 1.0
+    each = {node: float(poly(analysis.sizes)) for node, poly in analysis.node_macs.items()}
+    return {g.name: sum(each.get(n, 0.0) for n in analysis.member_nodes(g)) / whole for g in analysis.groups}
+
+
+def model_record(model: Model, path: Path | None, sha256: str | None = None) -> schema.ModelRecord:
+    """Returns the report's record of a model; `sha256` where it is not the source file's."""
+    return schema.ModelRecord(
+        file=str(path) if path is not None else "",
+        sha256=model.sha256 if sha256 is None else sha256,
+        opset=model.opset,
+        inputs=tuple(_tensor(spec) for spec in model.inputs()),
+        outputs=tuple(_tensor(spec) for spec in model.outputs()),
+    )
+
+
+def _tensor(spec: TensorSpec) -> schema.TensorRecord:
+    return schema.TensorRecord(name=spec.name, dtype=spec.dtype.name if spec.dtype is not None else None, shape=spec.shape)
+
+
+def recount(bench: Bench, model: Model) -> dict[str, float]:
+    """Recounts every cost on a graph as it stands, from the shapes of a run."""
+    runnable = stand_in(model)
+    shapes = capture(runnable.model.to_proto(), bench.take("feeds", FeedPair).first).shapes
+    return {name: COSTS.get(name)().recount(model, shapes) for name in ("flops", "params", "size")}
+
+
+def source_files(model: Model) -> tuple[Path, ...]:
+    """Returns the files a model came from; none for a model in memory."""
+    return (model.path, *model.data_files) if model.path is not None else ()
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cost_record(costs: Mapping[str, float], files: Sequence[Path]) -> schema.Cost:
+    """Returns the report's record of what a model costs."""
+    size = sum(path.stat().st_size for path in files) if files else None
+    return schema.Cost(macs=costs["flops"], params=costs["params"], file_bytes=size)
+
+
+def evaluation_of(results: Mapping[str, EvalResult] | None) -> schema.Evaluation | None:
+    """Returns the report's record of an evaluation, or None where there was none."""
+    return evaluation_record(results["original"], results["slim"]) if results is not None else None
+
+
+def _certificate(certificate: Certificate) -> schema.Certificate:
+    return schema.Certificate(
+        batches=tuple(dict.fromkeys(row.batch for row in certificate.rows)),
+        max_rel=certificate.worst,
+        tolerance=certificate.tolerance,
+        passed=certificate.worst <= certificate.tolerance,
+    )
+
+
+def _training(bench: Bench) -> schema.Training | None:
+    record = bench.find("training", TrainRecord)
+    if record is None:
+        return None
+    return schema.Training(
+        epochs=tuple(
+            schema.Epoch(epoch=e.epoch, loss=e.loss, metric=e.metric, lr=e.lr, seconds=e.seconds) for e in record.epochs
+        ),
+        metric_name=record.metric_name,
+        samples=len(bench.take("data", Dataset)),
+        seconds=sum(e.seconds for e in record.epochs),
+    )
+
+
+def pass_record(record: PassRecord) -> schema.PassRecord:
+    """Returns the report's record of a pass."""
+    return schema.PassRecord(
+        name=record.name, seconds=record.seconds, nodes_before=record.nodes_before, nodes_after=record.nodes_after
+    )
