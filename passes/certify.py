@@ -68,7 +68,7 @@ class Certify(Pass):
     def _rows(self, claim: str, left: Model, right: Model, bench: Bench) -> list[CertificateRow]:
         a, b = stand_in(left).model, stand_in(right).model
         sessions = [make_session(m.to_proto(), optimize=False) for m in (a, b)]
-        rows = []
+        rows: list[CertificateRow] = []
         for feeds in self._feeds(a, bench.take("feeds", FeedPair)):
             batch = next((int(v.shape[0]) for v in feeds.values() if v.ndim), 1)
             differences = compare(run(sessions[0], feeds), run(sessions[1], feeds))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model, save_model
 
@@ -36,5 +35,3 @@ class ExportModel(Pass):
         """
         slim = bench.take("slim", Model)
         return {"files": tuple(save_model(slim, self.path)) if self.path is not None else ()}
-
-

@@ -77,5 +77,3 @@ def _batch(model: Model, feeds: FeedPair) -> int:
     """Returns the size of the first input's leading axis, which counts samples."""
     first = next((feeds.first[spec.name] for spec in model.inputs() if spec.name in feeds.first), None)
     return int(first.shape[0]) if first is not None and first.ndim else 1
-
-

@@ -99,5 +99,3 @@ def _evaluate(sessions: Mapping[str, Session], data: Dataset) -> Any:
         return None
     batches = ((batch.inputs, batch.labels) for batch in data.batches(EVALUATION_BATCH))
     return evaluate(sessions, batches, output=logits[0].name)
-
-

@@ -143,7 +143,9 @@ def model_record(model: Model, path: Path | None, sha256: str | None = None) -> 
 
 
 def _tensor(spec: TensorSpec) -> schema.TensorRecord:
-    return schema.TensorRecord(name=spec.name, dtype=spec.dtype.name if spec.dtype is not None else None, shape=spec.shape)
+    return schema.TensorRecord(
+        name=spec.name, dtype=spec.dtype.name if spec.dtype is not None else None, shape=spec.shape
+    )
 
 
 def recount(bench: Bench, model: Model) -> dict[str, float]:

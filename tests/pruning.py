@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnxprune.core.plan import Plan
+from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, masked_model, prune
@@ -16,7 +17,6 @@ from onnxprune.passes.find_groups import FindGroups
 from onnxprune.passes.find_shapes import FindShapes
 from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
-from onnxprune.core.run import run_passes
 from onnxprune.runtime import make_session, run
 
 

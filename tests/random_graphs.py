@@ -197,8 +197,7 @@ def _spatial_attention(b: _Builder) -> None:
     if size > 8:
         return
     flat = [
-        b.add("Reshape", b.conv((name, channels, size), width), b.integers(0, width, -1))
-        for width in (6, 6, channels)
+        b.add("Reshape", b.conv((name, channels, size), width), b.integers(0, width, -1)) for width in (6, 6, channels)
     ]
     scores = b.add("MatMul", b.add("Transpose", flat[0], perm=[0, 2, 1]), flat[1])
     weights = b.add("Softmax", scores, axis=-1)

@@ -68,7 +68,7 @@ class Prod:
 
     def __init__(self, parts: Sequence[Axis]) -> None:
         self.parts: list[Axis] = list(parts)
-        self.size = math.prod(p.size for p in parts)
+        self.size: int = math.prod(p.size for p in parts)
 
     def __repr__(self) -> str:
         return f"Prod({', '.join(repr(resolve(p)) for p in self.parts)})"
@@ -81,7 +81,7 @@ class Sum:
 
     def __init__(self, parts: Sequence[Axis]) -> None:
         self.parts: list[Axis] = list(parts)
-        self.size = sum(p.size for p in parts)
+        self.size: int = sum(p.size for p in parts)
 
     def __repr__(self) -> str:
         return f"Sum({', '.join(repr(resolve(p)) for p in self.parts)})"
@@ -104,8 +104,8 @@ def resolve(axis: Axis) -> Axis:
     flat: list[Axis] = []
     for part in axis.parts:
         part = resolve(part)
-        if type(part) is kind:
-            flat.extend(part.parts)  # type: ignore[union-attr]  # same kind as axis: never an Atom
+        if not isinstance(part, Atom) and type(part) is kind:
+            flat.extend(part.parts)
         else:
             flat.append(part)
     axis.parts = flat

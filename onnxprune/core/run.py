@@ -57,7 +57,9 @@ def _check_order(passes: Sequence[Pass], present: set[str]) -> None:
         missing = sorted(set(step.needs) - present)
         if missing:
             order = ", ".join(p.name for p in passes)
-            raise InternalError(f"Pass {step.name} needs {', '.join(missing)}, which no earlier pass of [{order}] gives.")
+            raise InternalError(
+                f"Pass {step.name} needs {', '.join(missing)}, which no earlier pass of [{order}] gives."
+            )
         present |= {*step.gives, *step.edits}
 
 

@@ -67,7 +67,7 @@ class Analysis:
 
 def node_label(node: gs.Node) -> str:
     """Returns a node's name, or its first output's where it has none."""
-    return node.name or node.outputs[0].name
+    return str(node.name or node.outputs[0].name)
 
 
 def channel_labels(axis: Axis, atom: Atom) -> NDArray[np.int64]:

@@ -85,7 +85,9 @@ class Inference:
     def _run(self) -> None:
         for tensor in self.model.graph.inputs:
             if tensor.name in self.shapes.first:
-                self._axes[tensor.name] = [Atom(n, f"input '{tensor.name}' of the model") for n in self.shape(tensor.name)]
+                self._axes[tensor.name] = [
+                    Atom(n, f"input '{tensor.name}' of the model") for n in self.shape(tensor.name)
+                ]
         for name, constant in self._initializers.items():
             self._axes[name] = [Atom(int(n)) for n in constant.shape]
         for node in self.model.nodes:

@@ -23,9 +23,7 @@ __all__ = ["masked_model", "plan_masks", "touched"]
 
 def plan_masks(analysis: Analysis, plan: Plan) -> dict[Atom, BoolArray]:
     """Returns atom → keep mask for every group that the plan shortens."""
-    return {
-        analysis.atoms[name]: plan.mask(name) for name, kept in plan.kept.items() if len(kept) < plan.sizes[name]
-    }
+    return {analysis.atoms[name]: plan.mask(name) for name, kept in plan.kept.items() if len(kept) < plan.sizes[name]}
 
 
 def touched(analysis: Analysis, masks: Mapping[Atom, BoolArray], name: str) -> list[tuple[int, BoolArray]]:

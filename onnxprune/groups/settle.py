@@ -76,4 +76,5 @@ def is_float(constant: gs.Constant) -> bool:
     dtype = constant.dtype
     if isinstance(dtype, int):  # an ONNX element type that numpy has no name for
         return True
-    return np.dtype(dtype).kind == "f" or np.dtype(dtype).name.startswith(("bfloat", "float8"))
+    kind = np.dtype(dtype)
+    return bool(kind.kind == "f" or kind.name.startswith(("bfloat", "float8")))

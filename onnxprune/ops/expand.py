@@ -81,6 +81,6 @@ class Expand(OpRule):
 
         def expand(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
             target = static if static is not None else [int(s) for s in shape.tolist()]
-            return x.expand(torch.broadcast_shapes(x.shape, tuple(target)))
+            return x.expand(torch.broadcast_shapes(x.shape, tuple(target)))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
         return expand

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
@@ -86,7 +87,7 @@ class Reduce(OpRule):
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch
 
-        functions: dict[str, TorchFunction] = {
+        functions: dict[str, Callable[[torch.Tensor, list[int], bool], torch.Tensor]] = {
             "ReduceL1": lambda x, d, k: x.abs().sum(d, keepdim=k),
             "ReduceL2": lambda x, d, k: x.square().sum(d, keepdim=k).sqrt(),
             "ReduceLogSum": lambda x, d, k: x.sum(d, keepdim=k).log(),
@@ -107,8 +108,7 @@ class Reduce(OpRule):
             dims = static if static is not None or axes is None else [int(a) for a in axes.tolist()]
             if not dims:
                 dims = [] if noop else list(range(x.dim()))
-            result: torch.Tensor = function(x, dims, keep) if dims else _pointwise(node.op, x)
-            return result
+            return function(x, dims, keep) if dims else _pointwise(node.op, x)
 
         return reduce
 

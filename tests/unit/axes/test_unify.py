@@ -31,7 +31,8 @@ def test_unify_carries_reasons_of_the_bound_atom_to_every_leaf():
 def test_unify_pins_both_sides_when_sizes_differ():
     a, b = Atom(8), Atom(9)
     unify(a, b, "Add 'n'")
-    assert a.pinned and b.pinned
+    assert a.pinned
+    assert b.pinned
     assert "Add 'n' joins axes of different sizes (8 and 9)" in a.reasons
 
 

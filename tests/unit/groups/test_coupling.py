@@ -9,8 +9,8 @@ from pruning import analysed, disagreement, plan_of, random_plan
 
 TOLERANCE = 1e-5
 
-RESIDUAL = """g (float[N,3,8,8] x, float[16,3,3,3] w1, float[16] b1, float[16,16,3,3] w2, float[16] b2, float[4,16,1,1] w3)
-=> (float[N,4,8,8] y) {
+RESIDUAL = """g (float[N,3,8,8] x, float[16,3,3,3] w1, float[16] b1, float[16,16,3,3] w2, float[16] b2,
+   float[4,16,1,1] w3) => (float[N,4,8,8] y) {
   a = Conv<pads=[1,1,1,1]>(x, w1, b1)
   r = Relu(a)
   c = Conv<pads=[1,1,1,1]>(r, w2, b2)
@@ -73,8 +73,8 @@ def test_concatenation_of_a_tensor_with_itself_is_one_group():
     assert item.analysis.labels(group.name, consumer).tolist() == [*range(8), *range(8)]
 
 
-SHUFFLE = """g (float[N,3,8,8] x, float[16,3,1,1] w0, float[8,8,1,1] w1, float[8] b1, float[8,1,3,3] wd, float[8,8,1,1] w2,
-   float[5,16,1,1] wo) => (float[N,5,8,8] y) {
+SHUFFLE = """g (float[N,3,8,8] x, float[16,3,1,1] w0, float[8,8,1,1] w1, float[8] b1, float[8,1,3,3] wd,
+   float[8,8,1,1] w2, float[5,16,1,1] wo) => (float[N,5,8,8] y) {
   s = Conv(x, w0)
   p, q = Split<axis=1, num_outputs=2>(s)
   a = Conv(q, w1, b1)
@@ -215,7 +215,8 @@ def test_zero_padded_shortcut_prunes_the_padding_too():
 def test_strided_slice_shuffles_and_halves_subtract():
     text = """g (float[N,3,6,6] x, float[16,3,1,1] w1, float[4,8,1,1] wo) => (float[N,4,6,6] y) {
       a = Conv(x, w1)
-      s0 = Constant<value_ints=[0]>()  e0 = Constant<value_ints=[8]>()  big = Constant<value_ints=[9223372036854775807]>()
+      s0 = Constant<value_ints=[0]>()  e0 = Constant<value_ints=[8]>()
+      big = Constant<value_ints=[9223372036854775807]>()
       one = Constant<value_ints=[1]>()
       p = Slice(a, s0, e0, one)
       q = Slice(a, e0, big, one)
@@ -229,7 +230,8 @@ def test_strided_slice_shuffles_and_halves_subtract():
 
 
 def test_flattened_features_follow_their_channels():
-    text = """g (float[N,3,6,6] x, float[8,3,3,3] w1, float[128,10] w2, float[10] b2, float[4,10] w3) => (float[N,4] y) {
+    text = """g (float[N,3,6,6] x, float[8,3,3,3] w1, float[128,10] w2, float[10] b2, float[4,10] w3)
+    => (float[N,4] y) {
       a = Conv(x, w1)
       r = Relu(a)
       shape = Constant<value_ints=[-1,128]>()
@@ -260,7 +262,8 @@ def test_depthwise_convolution_follows_its_input(multiplier):
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
 def test_grouped_convolution_drops_groups_and_channels_within(op):
     weight = "float[12,4,3,3]" if op == "Conv" else "float[16,3,3,3]"
-    text = f"""g (float[N,3,6,6] x, float[16,3,1,1] w1, {weight} wg, float[12] bg, float[4,12,1,1] wo) => (float[N,4,P,Q] y) {{
+    text = f"""g (float[N,3,6,6] x, float[16,3,1,1] w1, {weight} wg, float[12] bg, float[4,12,1,1] wo)
+    => (float[N,4,P,Q] y) {{
       a = Conv(x, w1)
       r = Relu(a)
       d = {op}<group=4>(r, wg, bg)

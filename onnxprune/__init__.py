@@ -1,0 +1,199 @@
+"""Prunes trained ONNX models to a budget, retrains them from the original, and proves the result.
+
+    import onnxprune
+
+    onnxprune.inspect("resnet.onnx")                                   # what can go, what cannot, and why
+    onnxprune.compress("resnet.onnx", flops=0.4, data="train.npz")     # writes resnet.slim.onnx
+    onnxprune.validate("resnet.onnx", "resnet.slim.onnx")              # parity and latency
+
+Importing this package is cheap: torch, onnx and onnxruntime are loaded by the first call that
+needs them. `onnxprune.bridge` is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from onnxprune.core.errors import OnnxPruneError
+from onnxprune.core.events import EventHandler, ignore_events
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+    from onnxprune.core.result import Inspection, Result
+    from onnxprune.recipe import Recipe
+    from onnxprune.report.schema import Report
+
+    ModelLike = str | os.PathLike[str] | onnx.ModelProto
+    DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
+
+__all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "validate"]
+
+__version__ = "0.1.0"
+_LAZY = ("bridge",)
+
+
+def compress(
+    model: ModelLike | None = None,
+    *,
+    flops: str | float | None = None,
+    params: str | float | None = None,
+    size: str | float | None = None,
+    data: DataLike | None = None,
+    eval_data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    allocator: str | None = None,
+    criterion: str | None = None,
+    align: int | str | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+) -> Result:
+    """Returns the slim model that meets every budget, its plan and its report.
+
+    A model given by path is written to `out`, or to `<stem>.slim.onnx` in the current folder,
+    with `<stem>.report.json` beside it; a ModelProto comes back in `Result.model`, and is also
+    written where `out` says. None means "not given": the recipe decides, then the default
+    (`onnxprune.recipe.Recipe` lists them).
+
+    Args:
+        model: A path or a ModelProto; None where the recipe names the model.
+        flops: Bound on multiply-accumulates: a share (0.4, "40%") or a figure ("20M").
+        params: Bound on the number of parameters, likewise.
+        size: Bound on bytes of weights: a share or a figure ("800kB").
+        data: Training data: an .npz or .npy file, or a mapping from names to arrays, with
+            `labels` where there are any. Without data nothing is retrained.
+        eval_data: Evaluation data, in the same forms.
+        image_mean: Mean of uint8 images in [0, 1] units, per channel or one for all.
+        image_std: Standard deviation of uint8 images, likewise.
+        epochs: Passes over the training data.
+        batch_size: Samples per training step.
+        lr: Peak learning rate.
+        allocator: Name of the allocator, such as "global" or "uniform".
+        criterion: Name of the criterion, such as "magnitude" or "bn_scale".
+        align: Multiple that kept counts prefer, or "auto".
+        provider: "auto", "cpu" or "cuda": where the models are checked and timed.
+        threads: Threads per onnxruntime session.
+        seed: Seed of everything random; the same seed gives the same bytes.
+        run_dir: Folder for the plan and the passes' records.
+        report: Where report.json goes.
+        recipe: A TOML file or a Recipe; arguments given here override it.
+        out: Where the slim model goes.
+        on_event: Called with progress (`onnxprune.core.events`).
+
+    Raises:
+        OnnxPruneError: when the user can act on it; `exit_code` tells the kinds apart
+            (`onnxprune.core.errors`).
+    """
+    options = {
+        "model": model,
+        "flops": flops,
+        "params": params,
+        "size": size,
+        "data": data,
+        "eval_data": eval_data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "allocator": allocator,
+        "criterion": criterion,
+        "align": align,
+        "provider": provider,
+        "threads": threads,
+        "seed": seed,
+        "run_dir": run_dir,
+        "report": report,
+        "out": out,
+    }
+    from onnxprune import pipeline
+
+    return pipeline.compress(_merge(recipe, options), on_event=on_event or ignore_events)
+
+
+def inspect(model: ModelLike, *, on_event: EventHandler | None = None) -> Inspection:
+    """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
+
+    Args:
+        model: A path or a ModelProto.
+        on_event: Called with progress (`onnxprune.core.events`).
+
+    Raises:
+        OnnxPruneError: when the model cannot be read.
+    """
+    from onnxprune import pipeline
+
+    return pipeline.inspect(model, on_event=on_event or ignore_events)
+
+
+def validate(
+    original: ModelLike,
+    slim: ModelLike,
+    *,
+    data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    on_event: EventHandler | None = None,
+) -> Report:
+    """Returns how a slim model compares with its original: outputs, accuracy on `data`, size, latency.
+
+    Args:
+        original: A path or a ModelProto.
+        slim: Likewise, with the same inputs and outputs.
+        data: Evaluation data: an .npz or .npy file, or a mapping from names to arrays.
+        image_mean: Mean of uint8 images in [0, 1] units, per channel or one for all.
+        image_std: Standard deviation of uint8 images, likewise.
+        provider: "auto" (the default), "cpu" or "cuda".
+        threads: Threads per onnxruntime session.
+        on_event: Called with progress (`onnxprune.core.events`).
+
+    Raises:
+        OnnxPruneError: when a model or the data cannot be used, or the two models differ in
+            inputs or outputs.
+    """
+    from onnxprune import pipeline
+    from onnxprune.recipe import Comparison
+
+    options = {
+        "original": original,
+        "slim": slim,
+        "data": data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "provider": provider,
+        "threads": threads,
+    }
+    return pipeline.validate(**dict(Comparison.from_mapping(options)), on_event=on_event or ignore_events)
+
+
+def _merge(recipe: str | os.PathLike[str] | Recipe | None, options: Mapping[str, Any]) -> Recipe:
+    from onnxprune.recipe import Recipe
+
+    if recipe is None:
+        return Recipe.from_mapping(options)
+    if isinstance(recipe, Recipe):
+        return Recipe.from_mapping(dict(recipe) | {key: value for key, value in options.items() if value is not None})
+    return Recipe.from_toml(recipe, options)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"onnxprune.{name}")
+    raise AttributeError(f"module 'onnxprune' has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""What an allocator is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxprune.allocate.alignment import AlignOption
+from onnxprune.axes import Poly
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.errors import InternalError
+from onnxprune.core.group import Group
+
+__all__ = ["Allocator", "Problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Which channels there are, what they are worth and cost, and what is allowed.
+
+    Attributes:
+        groups: Prunable groups, in graph order.
+        scores: Group name → importance, float64 [size], comparable between groups.
+        costs: Resource → cost as a polynomial in kept counts that never falls when a count
+            rises. Resources without a limit are only reported.
+        limits: Resource → upper bound, in the unit of its cost; greater than zero.
+        align: "auto", or the multiple that channel counts should have.
+        floor: Share of each group that stays unless the budget cannot be met otherwise,
+            in [0, 1].
+    """
+
+    groups: tuple[Group, ...]
+    scores: Mapping[str, NDArray[np.float64]]
+    costs: Mapping[str, Poly]
+    limits: Mapping[str, float]
+    align: AlignOption = "auto"
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        names = {group.name for group in self.groups}
+        for group in self.groups:
+            score = self.scores.get(group.name)
+            if score is None or score.shape != (group.size,) or not np.isfinite(score).all():
+                raise InternalError(f"group {group.name!r} needs {group.size} finite scores, got {score!r}")
+        for resource, limit in self.limits.items():
+            if resource not in self.costs or not 0 < limit < float("inf"):
+                raise InternalError(f"resource {resource!r} needs a cost and a finite limit above zero, got {limit}")
+        for resource, cost in self.costs.items():
+            strangers = sorted(set(cost.names) - names)
+            if strangers:
+                raise InternalError(f"the cost of {resource!r} speaks of groups that are not given: {strangers}")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Group name → number of channels."""
+        return {group.name: group.size for group in self.groups}
+
+
+class Allocator(Protocol):
+    """Decides how many channels each group keeps. Built without arguments."""
+
+    def solve(self, problem: Problem) -> Allocation:
+        """Returns kept counts that hold all limits, at least 98 % of the binding one used.
+
+        Raises:
+            BudgetError: when even one channel per group costs more than a limit.
+        """

@@ -1,0 +1,39 @@
+"""The `onnxprune` command.
+
+Commands are imported when they are called: `onnxprune --help` and `onnxprune doctor` work where
+torch or onnxruntime do not.
+"""
+
+from __future__ import annotations
+
+import click
+
+from onnxprune import __version__
+from onnxprune.cli.compress import compress
+from onnxprune.cli.doctor import doctor
+from onnxprune.cli.guard import GuardedGroup
+from onnxprune.cli.inspect import inspect
+from onnxprune.cli.validate import validate
+
+__all__ = ["cli", "main"]
+
+EPILOG = (
+    "Exit codes: 0 done; 1 an input cannot be used; 2 usage; 3 a gate failed; 4 the pruned model does not equal the "
+    "masked original, nothing was written; 5 the budget cannot be met; 70 a bug in onnxprune; 130 interrupted. "
+    "Results go to stdout, progress and messages to stderr."
+)
+
+
+@click.group(cls=GuardedGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="onnxprune")
+def cli() -> None:
+    """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
+
+
+for _command in (compress, inspect, validate, doctor):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    cli(prog_name="onnxprune")

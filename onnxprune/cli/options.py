@@ -1,0 +1,98 @@
+"""Options that several commands share, and logging as they ask for it.
+
+`recipe_option` files its value under the recipe's own name instead of handing it to the
+command, so that an option of a run is written down once here and once in `Recipe`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "DATA_HELP",
+    "image_options",
+    "json_option",
+    "output_options",
+    "recipe_option",
+    "recipe_options",
+    "runtime_options",
+    "start_logging",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DATA_HELP = "An .npz or .npy file."
+_META = "onnxprune.recipe"
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at that moment, so that lines go above a live progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+def start_logging(verbose: int) -> None:
+    """Sends onnxprune's log to stderr: warnings, with 1 also each pass, with 2 everything."""
+    handler = _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("onnxprune")
+    logger.handlers = [handler]
+    logger.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
+
+
+def json_option(command: Command) -> Command:
+    """Adds --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
+
+
+def output_options(command: Command) -> Command:
+    """Adds --json, --quiet and --verbose."""
+    quiet = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes on stderr.")
+    verbose = click.option("-v", "--verbose", count=True, help="Log each pass on stderr; -vv logs everything.")
+    return json_option(quiet(verbose(command)))
+
+
+def recipe_option(
+    flag: str, help_text: str, kind: click.ParamType[Any] | type = str, metavar: str | None = None
+) -> Callable[[Command], Command]:
+    """Returns a decorator that adds an option of `Recipe`, named as its field with "-" for "_".
+
+    Args:
+        flag: The option, such as "--batch-size"; "-o" is added to "--out".
+        help_text: What it does, with its default.
+        kind: Type of the value.
+        metavar: How the value is called in the help.
+    """
+
+    def store(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        recipe_options(ctx)[str(param.name)] = value
+
+    flags = ("-o", flag) if flag == "--out" else (flag,)
+    return click.option(*flags, type=kind, metavar=metavar, help=help_text, expose_value=False, callback=store)
+
+
+def recipe_options(ctx: click.Context) -> dict[str, object]:
+    """Returns what the call gave: field of `Recipe` → value, None where it was not given."""
+    options: dict[str, object] = ctx.meta.setdefault(_META, {})
+    return options
+
+
+def runtime_options(command: Command) -> Command:
+    """Adds --provider and --threads."""
+    provider = "Where models are checked and timed. [default: auto]"
+    threads = "Threads per onnxruntime session. [default: onnxruntime's choice]"
+    first = recipe_option("--provider", provider, click.Choice(["auto", "cpu", "cuda"]))
+    return first(recipe_option("--threads", threads, int)(command))
+
+
+def image_options(command: Command) -> Command:
+    """Adds --image-mean and --image-std."""
+    mean = "Mean of uint8 images in 0-1 units, one for all channels or one each."
+    std = "Standard deviation of uint8 images, likewise."
+    first = recipe_option("--image-mean", mean, metavar="M[,M...]")
+    return first(recipe_option("--image-std", std, metavar="S[,S...]")(command))

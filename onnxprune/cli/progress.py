@@ -1,0 +1,95 @@
+"""Events of a run as progress bars on stderr.
+
+Bars need a terminal. Elsewhere a run leaves one line per epoch and per note, so that a log
+file shows where it stood; with --quiet it leaves nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from onnxprune.core.events import Event, EventHandler, Note, PassStarted, TrainProgress, ignore_events
+
+__all__ = ["describe_training", "show_progress"]
+
+
+@contextmanager
+def show_progress(*, quiet: bool) -> Iterator[EventHandler]:
+    """Yields the handler that shows a run's events while the block lasts.
+
+    Args:
+        quiet: Show nothing.
+    """
+    if quiet:
+        yield ignore_events
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield _Bars(progress)
+
+
+def describe_training(event: TrainProgress) -> str:
+    """Returns where training stands, in one line: epoch, loss, rate, accuracy, time left."""
+    parts = [f"epoch {event.epoch}/{event.epochs}", f"loss {event.loss:.4f}", f"lr {event.lr:.2g}"]
+    if event.metric is not None:
+        parts.append(f"accuracy {event.metric:.2%}")
+    if event.seconds_left is not None and event.step < event.steps:
+        minutes, seconds = divmod(round(event.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return ", ".join(parts)
+
+
+@dataclass
+class _Lines:
+    """One line per finished epoch and per note."""
+
+    last: TrainProgress | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            click.echo(f"note: {event.text}", err=True)
+        elif isinstance(event, TrainProgress):
+            if self.last is not None and event.epoch > self.last.epoch:
+                click.echo(describe_training(self.last), err=True)
+            if event.step >= event.steps:
+                click.echo(describe_training(event), err=True)
+            self.last = event
+
+
+@dataclass
+class _Bars:
+    """A line for the pass under way, and a bar while training."""
+
+    progress: Progress
+    tasks: dict[str, TaskID] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.progress.console.print(f"note: {event.text}", markup=False, highlight=False)
+        elif isinstance(event, TrainProgress):
+            task = self.tasks.get("retrain", self._start("retrain"))
+            self.progress.update(task, completed=event.step, total=event.steps, detail=describe_training(event))
+        elif isinstance(event, PassStarted):
+            self._start(event.name)
+        elif event.name in self.tasks:
+            self.progress.remove_task(self.tasks.pop(event.name))
+
+    def _start(self, name: str) -> TaskID:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name.replace("_", " "), total=None, detail="")
+        return self.tasks[name]

@@ -1,0 +1,40 @@
+"""`onnxprune validate`: how a slim model compares with its original."""
+
+from __future__ import annotations
+
+import click
+
+from onnxprune.cli.options import (
+    DATA_HELP,
+    image_options,
+    output_options,
+    recipe_option,
+    recipe_options,
+    runtime_options,
+    start_logging,
+)
+from onnxprune.cli.output import show_report
+from onnxprune.cli.progress import show_progress
+
+__all__ = ["validate"]
+
+
+@click.command(short_help="Compare a slim model with its original.")
+@click.argument("original")
+@click.argument("slim")
+@recipe_option("--data", f"Evaluation data. {DATA_HELP}")
+@image_options
+@runtime_options
+@output_options
+@click.pass_context
+def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet: bool, verbose: int) -> None:
+    """Compares SLIM with ORIGINAL: outputs, accuracy on --data, size and latency."""
+    start_logging(verbose)
+    # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
+    from onnxprune import pipeline
+    from onnxprune.recipe import Comparison
+
+    run = Comparison.from_mapping(recipe_options(ctx) | {"original": original, "slim": slim})
+    with show_progress(quiet=quiet) as on_event:
+        report = pipeline.validate(**dict(run), on_event=on_event)
+    show_report(report, as_json=as_json, verbose=verbose)

@@ -1,0 +1,18 @@
+"""What a model costs: as polynomials in kept counts, and recounted on a graph."""
+
+from onnxprune.cost.base import Cost
+from onnxprune.cost.formulas import node_macs, uncounted_nodes
+from onnxprune.cost.human import human_cost, percent
+from onnxprune.cost.reachable import ReachableRange, reachable_range
+from onnxprune.cost.registry import COSTS
+
+__all__ = [
+    "COSTS",
+    "Cost",
+    "ReachableRange",
+    "human_cost",
+    "node_macs",
+    "percent",
+    "reachable_range",
+    "uncounted_nodes",
+]

@@ -1,0 +1,57 @@
+"""Gathering what several weights say about the channels of a group.
+
+Let weight m hold channel i at the positions P_m(i) of its axis. Its say is
+
+    e_m[i] = Σ_{p ∈ P_m(i)} ‖W_m[p, …]‖²,        q_m[i] = e_m[i] / mean_j e_m[j],
+
+so that a weight with many or large entries speaks no louder than another. The score is the
+root of the mean of q_m over all weights that are not zero, divided by its mean over channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxprune.core.group import Group, Member
+from onnxprune.criteria.base import ScoreContext
+
+__all__ = ["channel_energy", "normalised", "pooled_norm"]
+
+
+def channel_energy(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:
+    """Returns the squared L2 norm of each channel's slices of one initializer: float64 [size]."""
+    values = np.moveaxis(context.read(member.initializer), member.axis, 0)
+    rows = values.reshape(len(values), -1)
+    # row by row: a float64 copy of a whole embedding would be large
+    squares = np.array([np.square(row.astype(np.float64)).sum() for row in rows], dtype=np.float64)
+    labels = context.labels(group.name, member)
+    inside = labels >= 0
+    energy = np.zeros(group.size)
+    np.add.at(energy, labels[inside], squares[inside])
+    return energy
+
+
+def pooled_norm(context: ScoreContext, group: Group, members: Sequence[Member]) -> NDArray[np.float64]:
+    """Returns the normalised score that `members` together give: float64 [size], zeros where all are zero."""
+    shares = []
+    for initializer, axis in dict.fromkeys((m.initializer, m.axis) for m in members):
+        member = next(m for m in members if (m.initializer, m.axis) == (initializer, axis))
+        energy = channel_energy(context, group, member)
+        if energy.any():
+            shares.append(normalised(energy))
+    if not shares:
+        return np.zeros(group.size)
+    return normalised(np.sqrt(np.mean(shares, axis=0)))
+
+
+def normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns `values` divided by their mean; unchanged where all are zero."""
+    top = values.max()
+    if top <= 0:
+        return values
+    scaled = values / top  # tiny or huge values would lose their mean
+    result: NDArray[np.float64] = scaled / scaled.mean()
+    return result

@@ -1,0 +1,1 @@
+"""Block-sparse operators for onnxruntime: sources, build and loading."""

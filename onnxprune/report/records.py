@@ -1,0 +1,137 @@
+"""Figures of a run as records of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from onnxprune.core.budget import Budget
+from onnxprune.core.group import FrozenAxis, Group
+from onnxprune.report.schema import (
+    Accuracy,
+    BudgetRecord,
+    Evaluation,
+    FrozenRecord,
+    GroupRecord,
+    LatencyRecord,
+    LatencyReport,
+    OutputRecord,
+)
+
+if TYPE_CHECKING:
+    from onnxprune.runtime.compare import OutputDifference
+    from onnxprune.runtime.evaluate import EvalResult
+    from onnxprune.runtime.latency import Latency, LatencyComparison
+
+__all__ = [
+    "budget_record",
+    "evaluation_record",
+    "frozen_records",
+    "group_records",
+    "latency_report",
+    "output_records",
+]
+
+_UNITS = {"flops": "MACs", "params": "parameters", "size": "bytes", "memory": "bytes", "latency": "us"}
+
+
+def latency_report(comparison: LatencyComparison, before: str, after: str) -> LatencyReport:
+    """Returns the latencies of the models called `before` and `after`; `before` is the reference."""
+    ratio = comparison.ratios[after]
+    return LatencyReport(
+        provider=comparison.provider,
+        threads=comparison.threads,
+        batch=comparison.batch,
+        before=_latency(comparison.latencies[before]),
+        after=_latency(comparison.latencies[after]),
+        ratio=ratio.median,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        ratio_iqr=ratio.iqr,
+        noisy=comparison.noisy,
+        notes=comparison.notes,
+    )
+
+
+def _latency(latency: Latency) -> LatencyRecord:
+    return LatencyRecord(
+        p50_us=latency.p50_us,
+        p90_us=latency.p90_us,
+        p95_us=latency.p95_us,
+        iqr_us=latency.iqr_us,
+        mean_us=latency.mean_us,
+        n=latency.n,
+    )
+
+
+def evaluation_record(before: EvalResult, after: EvalResult) -> Evaluation:
+    """Returns the results of both models on the same data; `after` holds their agreement."""
+    return Evaluation(
+        n=after.n,
+        labelled=after.labelled,
+        before=Accuracy(top1=before.top1, top5=before.top5),
+        after=Accuracy(top1=after.top1, top5=after.top5),
+        agreement=after.agreement,
+    )
+
+
+def group_records(
+    groups: Iterable[Group],
+    kept: Mapping[str, int],
+    *,
+    alignment: Mapping[str, int] | None = None,
+    macs_share: Mapping[str, float] | None = None,
+) -> tuple[GroupRecord, ...]:
+    """Returns one record per group, in the given order.
+
+    Args:
+        groups: The groups.
+        kept: Group name → kept channels; a group that is absent keeps all.
+        alignment: Group name → the multiple that its count honours.
+        macs_share: Group name → MACs of the nodes it runs through, as a share of all.
+    """
+    return tuple(
+        GroupRecord(
+            name=g.name,
+            size=g.size,
+            kept=kept.get(g.name, g.size),
+            alignment=(alignment or {}).get(g.name),
+            macs_share=(macs_share or {}).get(g.name),
+        )
+        for g in groups
+    )
+
+
+def frozen_records(frozen: Iterable[FrozenAxis]) -> tuple[FrozenRecord, ...]:
+    """Returns one record per frozen axis; members read "initializer[axis]"."""
+    return tuple(
+        FrozenRecord(
+            name=f.name,
+            size=f.size,
+            members=tuple(f"{m.initializer}[{m.axis}]" for m in f.members),
+            reasons=f.reasons,
+        )
+        for f in frozen
+    )
+
+
+def budget_record(budget: Budget, original: float, reached: float) -> BudgetRecord:
+    """Returns a budget with what the original costs and what the slim model reached."""
+    limit = budget.limit(original)
+    return BudgetRecord(
+        resource=budget.resource,
+        asked=str(budget),
+        unit=_UNITS[budget.resource],
+        limit=limit,
+        original=original,
+        reached=reached,
+        met=reached <= limit,
+    )
+
+
+def output_records(differences: Iterable[OutputDifference]) -> tuple[OutputRecord, ...]:
+    """Returns one record per compared output."""
+    return tuple(
+        OutputRecord(name=d.name, max_abs=d.max_abs, max_rel=d.max_rel, cosine=d.cosine, identical=d.identical)
+        for d in differences
+    )

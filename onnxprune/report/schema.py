@@ -1,0 +1,285 @@
+"""The content of report.json, version 1.
+
+Every part that a run may lack is optional; null means "not measured". Times are in the unit
+of their name, shares lie in [0, 1], ratios are after over before. Figures that are not finite
+become null, since JSON has no NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from onnxprune.core.errors import InputError
+from onnxprune.report.write import write_text
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "BudgetRecord",
+    "Certificate",
+    "Cost",
+    "Epoch",
+    "Evaluation",
+    "FrozenRecord",
+    "GroupRecord",
+    "LatencyRecord",
+    "LatencyReport",
+    "ModelRecord",
+    "OutputRecord",
+    "Parity",
+    "PassRecord",
+    "Report",
+    "TensorRecord",
+    "Training",
+    "read_report",
+    "schema_text",
+    "write_report",
+]
+
+SCHEMA_VERSION = 1
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Figure = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TensorRecord(_Record):
+    """An input or output of a model; dynamic dimensions by name, null when they have none."""
+
+    name: str
+    dtype: str | None = None
+    shape: tuple[int | str | None, ...] | None = None
+
+
+class ModelRecord(_Record):
+    """A model file; `file` is empty for a model in memory."""
+
+    file: str = ""
+    sha256: str = ""
+    opset: int | None = None
+    inputs: tuple[TensorRecord, ...] = ()
+    outputs: tuple[TensorRecord, ...] = ()
+
+
+class BudgetRecord(_Record):
+    """One budget: as it was given, in absolute units, and what was reached in the same."""
+
+    resource: str
+    asked: str
+    unit: str = ""
+    limit: Figure = None
+    original: Figure = None
+    reached: Figure = None
+    met: bool | None = None
+
+
+class Cost(_Record):
+    """What one model costs: MACs of one input sample, parameters, bytes of the file."""
+
+    macs: Figure = None
+    params: Figure = None
+    file_bytes: int | None = None
+
+
+class LatencyRecord(_Record):
+    """Time of one run in microseconds, over `n` samples."""
+
+    p50_us: Figure
+    p90_us: Figure = None
+    p95_us: Figure = None
+    iqr_us: Figure = None
+    mean_us: Figure = None
+    n: int
+
+
+class LatencyReport(_Record):
+    """Latency before and after, timed turn by turn; `ratio` with its 95 % interval and IQR."""
+
+    provider: str
+    threads: int
+    batch: int
+    before: LatencyRecord
+    after: LatencyRecord
+    ratio: Figure
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    ratio_iqr: Figure = None
+    noisy: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Accuracy(_Record):
+    """Shares of the labelled samples whose label is the first class, or among the first five."""
+
+    top1: Figure = None
+    top5: Figure = None
+
+
+class Evaluation(_Record):
+    """Both models on the evaluation data; `agreement` is the share of samples with one winner."""
+
+    n: int
+    labelled: int = 0
+    before: Accuracy = Accuracy()
+    after: Accuracy = Accuracy()
+    agreement: Figure = None
+
+
+class GroupRecord(_Record):
+    """A group of coupled channels; `macs_share` is the share of all MACs it runs through."""
+
+    name: str
+    size: int
+    kept: int
+    alignment: int | None = None
+    macs_share: Figure = None
+
+
+class FrozenRecord(_Record):
+    """Channels that stay as they are, the weight axes concerned, and why."""
+
+    name: str
+    size: int
+    members: tuple[str, ...] = ()
+    reasons: tuple[str, ...]
+
+
+class Certificate(_Record):
+    """Masked original against pruned model: the worst relative difference over the batches."""
+
+    batches: tuple[int, ...]
+    max_rel: Figure
+    tolerance: float
+    passed: bool
+    note: str = ""
+
+
+class OutputRecord(_Record):
+    """The difference of one output between two models."""
+
+    name: str
+    max_abs: Figure
+    max_rel: Figure
+    cosine: Figure = None
+    identical: bool = False
+
+
+class Parity(_Record):
+    """Two models on the same input, output by output."""
+
+    batches: tuple[int, ...] = ()
+    outputs: tuple[OutputRecord, ...] = ()
+
+
+class Epoch(_Record):
+    """One epoch of retraining: mean loss, metric on evaluation data, last learning rate."""
+
+    epoch: int
+    loss: Figure = None
+    metric: Figure = None
+    lr: Figure = None
+    seconds: Figure = None
+
+
+class Training(_Record):
+    """Retraining; `metric_name` says what each epoch's metric is."""
+
+    epochs: tuple[Epoch, ...] = ()
+    metric_name: str = ""
+    samples: int | None = None
+    seconds: Figure = None
+
+
+class PassRecord(_Record):
+    """One step of the pipeline."""
+
+    name: str
+    seconds: Figure = None
+    nodes_before: int | None = None
+    nodes_after: int | None = None
+
+
+class Report(_Record):
+    """A run: what was asked, what was done, and what came of it."""
+
+    schema_version: Literal[1] = 1
+    command: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    seed: int | None = None
+    model: ModelRecord
+    output: ModelRecord | None = None
+    budgets: tuple[BudgetRecord, ...] = ()
+    before: Cost | None = None
+    after: Cost | None = None
+    latency: LatencyReport | None = None
+    evaluation: Evaluation | None = None
+    groups: tuple[GroupRecord, ...] = ()
+    frozen: tuple[FrozenRecord, ...] = ()
+    unknown_ops: dict[str, int] = Field(default_factory=dict)
+    certificate: Certificate | None = None
+    parity: Parity | None = None
+    training: Training | None = None
+    no_training: str = Field("", description="What it means that there was no retraining; empty when there was.")
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    passes: tuple[PassRecord, ...] = ()
+    environment: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Returns the report as JSON text: fields in the order of the schema, free tables sorted."""
+        content = self.model_dump(mode="json")
+        for table in ("options", "environment", "unknown_ops"):
+            content[table] = _sorted(content[table])
+        return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(v) for v in value]
+    return _finite(value)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes `report` to `path` whole or not at all.
+
+    Raises:
+        OutputError: when the place cannot be written.
+    """
+    write_text(path, report.to_json())
+
+
+def read_report(path: Path) -> Report:
+    """Returns the report in the file `path`.
+
+    Raises:
+        InputError: when the file cannot be read, or is not a report of this version.
+    """
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: not a report.json of schema version {SCHEMA_VERSION}: {where}: {first['msg']}."
+        ) from error
+
+
+def schema_text() -> str:
+    """Returns the JSON schema of report.json, the text of the file schema.json beside this module."""
+    return json.dumps(Report.model_json_schema(), indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,41 @@
+"""One-line statements of what a run reached and under which conditions."""
+
+from __future__ import annotations
+
+from onnxprune.report.figures import percent_text, ratio_text
+from onnxprune.report.schema import LatencyReport, Report
+
+__all__ = ["conditions", "status_lines"]
+
+
+def conditions(latency: LatencyReport) -> str:
+    """Returns provider, threads, batch and sample count of a latency figure."""
+    provider = latency.provider.removesuffix("ExecutionProvider")
+    threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
+    return f"{provider}, {threads}, batch {latency.batch}, n = {latency.after.n}"
+
+
+def status_lines(report: Report) -> tuple[str, ...]:
+    """Returns the lines that stand below the table of figures."""
+    lines = []
+    for budget in report.budgets:
+        if budget.reached is not None:
+            lines.append(f"Budget {budget.asked}: reached {ratio_text(budget.reached, budget.original)}.")
+    if report.certificate is not None and report.certificate.passed:
+        c = report.certificate
+        sizes = ", ".join(map(str, c.batches))
+        lines.append(
+            f"Certificate passed: masked original = pruned model to {c.max_rel or 0:.1e} "
+            f"(tolerance {c.tolerance:.0e}, batch {sizes})."
+        )
+    if report.latency is not None:
+        spread = ""
+        if report.latency.ratio_low is not None and report.latency.ratio_high is not None:
+            spread = f"; ratio {report.latency.ratio_low:.2f} to {report.latency.ratio_high:.2f} (95 % interval)"
+        lines.append(f"Latency on {conditions(report.latency)}{spread}.")
+    if report.evaluation is not None:
+        lines.append(
+            f"Evaluated on {report.evaluation.n} samples; both models agree on "
+            f"{percent_text(report.evaluation.agreement)}."
+        )
+    return tuple(lines)

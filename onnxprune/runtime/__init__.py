@@ -1,0 +1,43 @@
+"""Everything onnxruntime does for us: running, comparing, timing and evaluating models."""
+
+from __future__ import annotations
+
+from onnxprune.runtime.capture import Capture, capture
+from onnxprune.runtime.compare import OutputDifference, compare, worst_rel
+from onnxprune.runtime.environment import environment
+from onnxprune.runtime.evaluate import EvalResult, evaluate
+from onnxprune.runtime.feeds import choose_feeds
+from onnxprune.runtime.find_feeds import FeedPair, find_feeds
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.providers import resolve_provider
+from onnxprune.runtime.session import ModelSource, Session, make_session, run
+from onnxprune.runtime.stand_in import StandIn, stand_in
+from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
+
+__all__ = [
+    "Capture",
+    "EvalResult",
+    "FeedPair",
+    "Latency",
+    "LatencyComparison",
+    "LatencyOptions",
+    "ModelSource",
+    "OutputDifference",
+    "Session",
+    "StandIn",
+    "Unrunnable",
+    "can_run",
+    "capture",
+    "choose_feeds",
+    "compare",
+    "environment",
+    "evaluate",
+    "find_feeds",
+    "find_unrunnable",
+    "make_session",
+    "measure",
+    "resolve_provider",
+    "run",
+    "stand_in",
+    "worst_rel",
+]

@@ -1,0 +1,81 @@
+"""The clock: warm-up until times are stable, and samples of several callables turn by turn.
+
+Round i gives one sample of each, and the order is reversed every other round, so that drift
+of the clock rate, of the temperature and of other load falls on all alike.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Call", "seconds_per_run", "take_turns", "warm_up"]
+
+Call = Callable[[], object]
+_STABLE = 0.05
+_WINDOW = 8
+_LEAST_ROUNDS = 5
+
+
+def warm_up(call: Call, least_s: float) -> float:
+    """Returns the seconds of one call, once they no longer fall or rise.
+
+    Args:
+        call: One run.
+        least_s: Seconds to go on for at least; three times as many at most.
+    """
+    start = time.perf_counter()
+    previous = float("inf")
+    while True:
+        window: list[float] = []
+        while len(window) < _WINDOW and (not window or time.perf_counter() - start < 3 * least_s):
+            window.append(seconds_per_run(call, 1))
+        current, spent = float(np.median(window)), time.perf_counter() - start
+        if spent >= least_s and (abs(current - previous) <= _STABLE * current or spent >= 3 * least_s):
+            return current
+        previous = current
+
+
+def seconds_per_run(call: Call, count: int) -> float:
+    """Returns the mean seconds of one call over `count` calls in a row."""
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def take_turns(
+    calls: Mapping[str, Call], counts: Mapping[str, int], *, repeats: int, min_time_s: float, max_time_s: float
+) -> dict[str, NDArray[np.float64]]:
+    """Returns seconds per run: float64 [rounds] for each model, timed turn by turn.
+
+    Args:
+        calls: Model → one run.
+        counts: Model → runs in one sample.
+        repeats: Rounds, at least.
+        min_time_s: Seconds, at least.
+        max_time_s: Seconds after which `repeats` is given up; five rounds are always taken.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
+    done = 0
+    collecting = gc.isenabled()
+    gc.disable()
+    start = time.perf_counter()
+    try:
+        while True:
+            for name in order if done % 2 == 0 else reversed(order):
+                samples[name].append(seconds_per_run(calls[name], counts[name]))
+            done += 1
+            spent = time.perf_counter() - start
+            enough = done >= repeats and spent >= min_time_s
+            if enough or (done >= _LEAST_ROUNDS and spent >= max_time_s):
+                break
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: np.array(values) for name, values in samples.items()}

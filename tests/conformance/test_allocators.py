@@ -1,0 +1,156 @@
+"""What every registered allocator promises, on problems shaped like real nets and on random ones."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from allocation_problems import (
+    FAMILIES,
+    depthwise,
+    is_aligned,
+    large,
+    lowest_share,
+    random_problems,
+    residual,
+    with_limit,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxprune.allocate import ALLOCATORS, Allocator, Problem
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.errors import BudgetError
+
+SHARES = (0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
+NAMES = ALLOCATORS.names()
+
+
+@pytest.fixture(params=NAMES)
+def allocator(request: pytest.FixtureRequest) -> Allocator:
+    return ALLOCATORS.get(request.param)()
+
+
+def check_promises(problem: Problem, found: Allocation) -> None:
+    """Limits, ranges, band, alignment and floors hold, or a note says why not."""
+    for group in problem.groups:
+        assert 1 <= found.kept[group.name] <= group.size
+        kept, unit = found.kept[group.name], found.alignment[group.name]
+        assert kept == group.size or kept % unit == 0
+        if problem.align == "auto" and not is_aligned(kept, group):
+            assert any(note.startswith(f"{group.name} keeps {kept} of {group.size}") for note in found.notes)
+    for resource, limit in problem.limits.items():
+        assert found.cost[resource] == pytest.approx(problem.costs[resource](found.kept), rel=1e-12)
+        assert found.cost[resource] <= limit
+        assert found.limit[resource] == limit
+    used = max(found.cost[r] / limit for r, limit in problem.limits.items())
+    complete = dict(found.kept) == problem.sizes
+    assert used >= 0.98 or complete or any(note.startswith("Only ") for note in found.notes)
+
+
+@pytest.mark.parametrize("align", ["auto", 1, 4])
+@pytest.mark.parametrize("family", FAMILIES, ids=[f.__name__ for f in FAMILIES])
+def test_band_is_met_without_excuse_when_the_net_is_real(allocator, family, align):
+    for share in SHARES:
+        problem = family({"flops": share}, align=align)
+        found = allocator.solve(problem)
+        check_promises(problem, found)
+        assert found.cost["flops"] >= 0.98 * found.limit["flops"]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=[f.__name__ for f in FAMILIES])
+def test_every_count_is_aligned_when_the_budget_is_ordinary(allocator, family):
+    for share in (0.7, 0.5, 0.4, 0.3):
+        problem = family({"flops": share})
+        found = allocator.solve(problem)
+        out = [g.name for g in problem.groups if not is_aligned(found.kept[g.name], g)]
+        assert len(out) <= 1, found.notes
+        assert len(found.notes) == len(out)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=[f.__name__ for f in FAMILIES])
+def test_all_limits_hold_when_there_are_two(allocator, family):
+    for flops, params in ((0.5, 0.3), (0.3, 0.5), (0.4, 0.4), (0.1, 1.0), (1.0, 0.2)):
+        problem = family({"flops": flops, "params": params})
+        check_promises(problem, allocator.solve(problem))
+
+
+def test_no_layer_is_severed_when_the_budget_allows_a_tenth_of_it(allocator):
+    problem = residual({"flops": 0.2})
+    scores = {name: s * (0.01 if name == "s1b1" else 1.0) for name, s in problem.scores.items()}
+    found = allocator.solve(Problem(problem.groups, scores, problem.costs, problem.limits, align=1))
+    assert found.kept["s1b1"] >= 4
+
+
+def test_everything_is_kept_when_the_budget_is_the_original(allocator):
+    problem = depthwise({"flops": 1.0})
+    found = allocator.solve(problem)
+    assert dict(found.kept) == problem.sizes
+    assert found.notes == ()
+
+
+def test_everything_is_kept_and_said_when_the_limit_is_above_the_original(allocator):
+    problem = with_limit(residual({"flops": 1.0}), "flops", 1e12)
+    found = allocator.solve(problem)
+    assert dict(found.kept) == problem.sizes
+    assert "1.00 T MACs is above what the model costs" in found.notes[0]
+
+
+def test_error_names_range_and_budget_when_nothing_fits(allocator):
+    problem = residual({"flops": 1e-6, "params": 0.5})
+    with pytest.raises(BudgetError) as error:
+        allocator.solve(problem)
+    text = str(error.value)
+    assert error.value.exit_code == 5
+    assert "flops of " in text.split("out of reach")[0]
+    assert "params of " not in text.split("out of reach")[0]
+    assert f"flops {100 * lowest_share(with_limit(problem, 'flops', 1.0)):.3g} % to 100 %" in text
+    assert "params " in text.split("Reachable:")[1]
+
+
+def test_one_channel_per_group_is_kept_when_that_is_the_limit(allocator):
+    problem = residual({"flops": 0.5})
+    ones = dict.fromkeys(problem.sizes, 1)
+    found = allocator.solve(with_limit(problem, "flops", problem.costs["flops"](ones)))
+    assert dict(found.kept) == ones
+    assert sum("below the floor" in note for note in found.notes) == sum(size > 10 for size in problem.sizes.values())
+
+
+@pytest.mark.parametrize("align", ["auto", 1])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
+def test_solving_takes_under_a_second_when_the_net_is_large(allocator, share, align):
+    problem = large(share, align=align)
+    start = time.perf_counter()
+    found = allocator.solve(problem)
+    assert time.perf_counter() - start < 1.0
+    assert 0.98 <= found.cost["flops"] / found.limit["flops"] <= 1.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=120)
+@given(problem=random_problems(), share=st.floats(1e-6, 1.0))
+def test_promises_hold_when_the_problem_is_random(name, problem, share):
+    lowest = lowest_share(problem)
+    limits = {r: (lowest + share * (1 - lowest)) * cost(problem.sizes) for r, cost in problem.costs.items()}
+    problem = Problem(problem.groups, problem.scores, problem.costs, limits, problem.align, problem.floor)
+    found = ALLOCATORS.get(name)().solve(problem)
+    check_promises(problem, found)
+    assert ALLOCATORS.get(name)().solve(problem) == found
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60)
+@given(problem=random_problems(resources=1), share=st.floats(0.02, 1.0))
+def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):
+    allocator = ALLOCATORS.get(name)()
+    (resource,) = problem.costs
+    original = problem.costs[resource](problem.sizes)
+    lowest = lowest_share(problem)
+    close = share * np.linspace(0.95, 1.0, 12)
+    before = 0.0
+    for factor in np.sort(np.concatenate([close, np.linspace(0.05, 1.0, 6)])):
+        limit = (lowest + factor * (1 - lowest)) * original
+        cost = allocator.solve(with_limit(problem, resource, limit)).cost[resource]
+        assert cost >= before
+        before = cost

@@ -1,0 +1,129 @@
+"""The engine on problems small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnxprune.allocate import ALLOCATORS, Problem, allocate
+from onnxprune.axes import Poly
+from onnxprune.core.errors import BudgetError, InternalError
+from onnxprune.core.group import Group
+
+
+def linear(prices: dict[str, float], size: int, limit: float, align: str | int = 1, floor: float = 0.0) -> Problem:
+    """Groups of `size` channels, each channel at the group's price; scores fall from 1 to 1 / size."""
+    groups = tuple(Group(name, size, ()) for name in prices)
+    scores = {name: np.arange(size, 0, -1) / size for name in prices}
+    cost = Poly({(name,): price for name, price in prices.items()})
+    return Problem(groups, scores, {"flops": cost}, {"flops": limit}, align, floor)
+
+
+def solve(name: str, problem: Problem) -> dict[str, int]:
+    return dict(ALLOCATORS.get(name)().solve(problem).kept)
+
+
+def test_uniform_keeps_one_ratio_when_sizes_differ():
+    sizes = {"a": 100, "b": 50, "c": 10}
+    cost = Poly({("a",): 1.0, ("b",): 2.0, ("c",): 10.0})
+    scores = {n: np.random.default_rng(0).random(s) for n, s in sizes.items()}
+    groups = tuple(Group(n, s, ()) for n, s in sizes.items())
+    assert solve("uniform", Problem(groups, scores, {"flops": cost}, {"flops": 120.0}, 1)) == {"a": 40, "b": 20, "c": 4}
+
+
+def test_global_keeps_what_is_above_one_threshold_when_scores_differ():
+    problem = linear({"a": 1.0, "b": 1.0}, 100, 100.0)
+    scores = {"a": np.arange(100) / 100, "b": np.arange(100) / 300}
+    found = solve("global", Problem(problem.groups, scores, problem.costs, problem.limits, 1))
+    # a keeps 75 of its scores above 0.25, b a quarter of its own: 0.25 * 300
+    assert found == {"a": 75, "b": 25}
+
+
+def test_counts_are_whole_units_or_complete_when_aligned():
+    assert solve("uniform", linear({"a": 1.0}, 100, 57.0, align=8)) == {"a": 56}
+    assert solve("uniform", linear({"a": 1.0, "b": 50.0}, 20, 920.0, align=8)) == {"a": 20, "b": 18}
+
+
+def test_unit_of_one_group_gives_way_when_units_miss_the_band():
+    problem = linear({"a": 1.0, "b": 1.0}, 64, 60.0, align=8)
+    found = allocate(problem, problem.scores)
+    # units of 8 end at 32 + 24 = 56, which is 93 % of 60
+    assert dict(found.kept) == {"a": 36, "b": 24}
+    assert dict(found.alignment) == {"a": 4, "b": 8}
+    (note,) = found.notes
+    assert "a multiple of 4 instead of a multiple of 8" in note
+    assert "98 % and 100 % of the flops budget" in note
+
+
+def test_floor_holds_when_scores_say_nothing_of_a_group():
+    problem = linear({"a": 1.0, "b": 1.0}, 50, 30.0, floor=0.1)
+    scores = {"a": problem.scores["a"], "b": np.zeros(50)}
+    assert solve("global", Problem(problem.groups, scores, problem.costs, problem.limits, 1, 0.1)) == {"a": 25, "b": 5}
+
+
+def test_floor_is_rounded_down_to_a_unit_when_it_holds_one():
+    problem = linear({"a": 1.0, "b": 1.0}, 100, 60.0, align=8, floor=0.1)
+    scores = {"a": problem.scores["a"], "b": np.zeros(100)}
+    found = allocate(Problem(problem.groups, scores, problem.costs, problem.limits, 8, 0.1), scores)
+    assert found.kept["b"] == 8
+
+
+def test_floors_give_way_together_when_the_budget_is_below_them():
+    found = allocate(linear({"a": 1.0, "b": 1.0}, 100, 10.0, floor=0.1), {n: np.ones(100) for n in "ab"})
+    assert dict(found.kept) == {"a": 5, "b": 5}
+    assert [note.split(":")[0] for note in found.notes] == [
+        "a keeps 5 of 100 channels, below the floor of 10",
+        "b keeps 5 of 100 channels, below the floor of 10",
+    ]
+
+
+def test_coarse_nets_say_what_was_reached_when_the_band_cannot_be():
+    found = allocate(linear({"a": 10.0}, 4, 25.0), {"a": np.ones(4)})
+    assert dict(found.kept) == {"a": 2}
+    assert found.cost["flops"] == 20.0
+    assert found.notes[0].startswith("Only 80 % of the flops budget is used: one channel more exceeds it")
+
+
+def test_channels_are_exchanged_when_single_ones_are_too_coarse():
+    # worth alone leads to 4 * 3 + 1 * 7 = 19, where one more of 7 is too much; 3 * 3 + 2 * 7 = 23
+    problem = linear({"cheap": 3.0, "dear": 7.0}, 4, 23.0)
+    found = allocate(problem, {"cheap": np.ones(4), "dear": np.zeros(4)})
+    assert found.cost["flops"] == 23.0
+    assert dict(found.kept) == {"cheap": 3, "dear": 2}
+
+
+def test_least_worthy_channels_are_the_ones_to_go():
+    worth = {"a": np.array([0.9, 0.1, 0.8, 0.2]), "b": np.array([0.5, 0.6, 0.3, 0.4])}
+    problem = linear({"a": 1.0, "b": 1.0}, 4, 5.0)
+    assert dict(allocate(problem, worth).kept) == {"a": 2, "b": 3}
+
+
+def test_lower_index_group_wins_when_worths_are_equal():
+    problem = linear({"b": 1.0, "a": 1.0}, 10, 11.0)
+    assert dict(allocate(problem, {n: np.ones(10) for n in "ab"}).kept) == {"b": 10, "a": 1}
+
+
+def test_error_says_so_when_nothing_can_be_pruned():
+    problem = Problem((), {}, {"flops": Poly.constant(1e6)}, {"flops": 5e5})
+    with pytest.raises(BudgetError, match=r"with nothing to prune\. Reachable: flops 100 % to 100 %"):
+        allocate(problem, {})
+
+
+@pytest.mark.parametrize(
+    ("scores", "limits", "message"),
+    [
+        ({"a": np.ones(3)}, {"flops": 1.0}, "needs 4 finite scores"),
+        ({"a": np.array([1, 2, 3, np.nan])}, {"flops": 1.0}, "needs 4 finite scores"),
+        ({}, {"flops": 1.0}, "needs 4 finite scores"),
+        ({"a": np.ones(4)}, {"latency": 1.0}, "needs a cost"),
+        ({"a": np.ones(4)}, {"flops": 0.0}, "limit above zero"),
+    ],
+)
+def test_problem_is_refused_when_its_parts_do_not_fit(scores, limits, message):
+    with pytest.raises(InternalError, match=message):
+        Problem((Group("a", 4, ()),), scores, {"flops": Poly.variable("a")}, limits)
+
+
+def test_problem_is_refused_when_a_cost_names_a_stranger():
+    with pytest.raises(InternalError, match=r"\['b'\]"):
+        Problem((Group("a", 4, ()),), {"a": np.ones(4)}, {"flops": Poly.variable("b")}, {"flops": 1.0})
