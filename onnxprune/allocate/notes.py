@@ -69,6 +69,6 @@ def allocation_notes(problem: Problem, search: Search, units: Counts, floors: Co
     if not search.in_band():
         notes.append(
             f"Only {percent(search.utilisation(search.counts))} of the {budget} budget is used: one channel more "
-            "exceeds it in every group that is not complete, and no exchange between two groups comes closer."
+            "exceeds it in every group that is not complete, and no exchange that was tried comes closer."
         )
     return tuple(notes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxprune.allocate.alignment import finer
 from onnxprune.allocate.cost_table import Counts
@@ -28,11 +29,12 @@ def relax(search: Search) -> None:
     level = search.units.copy()
     while not search.in_band() and (level > 1).any():
         level = np.array([finer(int(unit)) for unit in level], dtype=np.int64)
-        _fill_level(search, level)
+        _fill(search, level, level < search.units)
 
 
-def _fill_level(search: Search, level: Counts) -> None:
-    refused = level >= search.units
+def _fill(search: Search, level: Counts, allowed: NDArray[np.bool_]) -> None:
+    """Takes the largest step to a multiple of `level` that fits, until none does, in groups that are allowed."""
+    refused = ~allowed
     while not search.in_band():
         targets = np.minimum((search.counts // level + 1) * level, search.sizes)
         shares = search.utilisation_alone(search.counts, targets)
@@ -65,6 +67,7 @@ def exchange(search: Search, floors: Counts) -> None:
         if best is search.counts:
             return
         search.counts = best
+        _fill(search, np.ones_like(floors), np.ones(len(floors), dtype=np.bool_))
 
 
 def _givers(search: Search, floors: Counts) -> Iterator[tuple[int, Counts]]:

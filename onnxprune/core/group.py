@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["FrozenAxis", "Group", "Member", "Role"]
 
-Role = Literal["producer", "consumer", "vector"]
+Role = Literal["producer", "consumer", "vector", "opaque"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Member:
         initializer: Name of the initializer.
         axis: The axis.
         role: "producer" where the axis is the output of a weight, "consumer" where it is
-            contracted, "vector" for bias, normalisation and other per-channel parameters.
+            contracted, "vector" for bias, normalisation and other per-channel parameters,
+            "opaque" for a weight of an operator that nothing is known of.
         op: Operator type of the node that reads the initializer.
         node: Name of that node.
         slot: Index of the initializer among the node's inputs.

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 from onnx import AttributeProto, GraphProto, TensorProto, helper
 
 from onnxprune.core.errors import ModelError
 from onnxprune.graph.external import is_external
 from onnxprune.graph.values import packed_bytes
 
-__all__ = ["MIN_OPSET", "check_structure", "check_tensor", "check_with_onnx", "tensors_of"]
+__all__ = ["MIN_OPSET", "check_structure", "check_tensor", "check_text", "check_with_onnx", "tensors_of"]
 
 MIN_OPSET = 9
 _MIN_IR = 3
@@ -34,19 +36,39 @@ def check_structure(proto: onnx.ModelProto, what: str) -> None:
         ModelError: when it is no model, too old or too new, or empty.
     """
     if not proto.ir_version or not proto.opset_import or not proto.HasField("graph"):
-        missing = [
-            name
-            for name, there in (
-                ("ir_version", proto.ir_version),
-                ("graph", proto.HasField("graph")),
-                ("opset_import", proto.opset_import),
-            )
-            if not there
-        ]
+        present = {"ir_version": proto.ir_version, "graph": proto.HasField("graph"), "opset_import": proto.opset_import}
+        missing = [name for name, there in present.items() if not there]
         raise ModelError(
             f"{what} is not an ONNX model, or is truncated: it has no {' and no '.join(missing)}. "
             "Export or download it again."
         )
+    _check_versions(proto, what)
+    if not proto.graph.node:
+        raise ModelError(f"{what} has a graph without nodes: there is nothing to prune. Export it again.")
+    if not proto.graph.output:
+        raise ModelError(f"{what} has a graph without outputs: it computes nothing. Export it again.")
+
+
+def check_text(message: Message, what: str) -> None:
+    """Checks that every name and text in a message is UTF-8; protobuf hands out bytes where it is not.
+
+    Raises:
+        ModelError: when one is not.
+    """
+    for descriptor, value in message.ListFields():
+        if descriptor.type == FieldDescriptor.TYPE_STRING:
+            for text in (value,) if isinstance(value, str | bytes) else value:
+                if isinstance(text, bytes):
+                    raise ModelError(
+                        f"{what} is not a valid ONNX model: the {descriptor.name} {text[:40]!r} is not UTF-8 text. "
+                        "The file is damaged; export or download it again."
+                    )
+        elif descriptor.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in (value,) if isinstance(value, Message) else value:
+                check_text(part, what)
+
+
+def _check_versions(proto: onnx.ModelProto, what: str) -> None:
     if not _MIN_IR <= proto.ir_version <= onnx.IR_VERSION:
         raise ModelError(
             f"{what} has ONNX file format (IR) version {proto.ir_version}; the installed onnx {onnx.__version__} reads "
@@ -61,10 +83,6 @@ def check_structure(proto: onnx.ModelProto, what: str) -> None:
             f"{what} uses ONNX operator set {opset}; supported are {MIN_OPSET} to {newest} (onnx {onnx.__version__}). "
             f"{_advice(opset > newest)}"
         )
-    if not proto.graph.node:
-        raise ModelError(f"{what} has a graph without nodes: there is nothing to prune. Export it again.")
-    if not proto.graph.output:
-        raise ModelError(f"{what} has a graph without outputs: it computes nothing. Export it again.")
 
 
 def _advice(too_new: bool) -> str:
@@ -95,6 +113,8 @@ def check_tensor(tensor: TensorProto) -> None:
             f"onnx {onnx.__version__} does not know. The model file is damaged, or newer than the onnx package."
         )
     if is_external(tensor):
+        if tensor.data_type == TensorProto.STRING:
+            raise ModelError(f"Tensor {tensor.name!r} keeps strings in external data, which ONNX does not allow.")
         return
     if tensor.HasField("raw_data") and tensor.data_type != TensorProto.STRING:
         found, needed, unit = len(tensor.raw_data), packed_bytes(tensor.data_type, tuple(tensor.dims)), "bytes"

@@ -6,7 +6,7 @@ that share the missing nodes agree if their cuts agree on all outputs for all in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -63,19 +63,27 @@ def cut_at(model: Model, nodes: Collection[str | gs.Node] | Callable[[gs.Node], 
     read_by_gone = {name for node in (*cut, *dropped) for name in node_reads(node)}
     lost = {t.name for node in (*cut, *dropped) for t in node.outputs}
     labels = tuple(node.name or f"{node.op} -> {node.outputs[0].name}" for node in dropped)
-    drop_nodes(graph, [node for node in graph.nodes if id(node) in gone])
-
-    read = {t.name for node in graph.nodes for t in node.inputs} | subgraph_reads(graph)
-    inputs = [tensor for name, tensor in known.items() if name in read]
     lost_outputs = tuple(t.name for t in graph.outputs if t.name in lost)
-    kept_outputs = [t for t in graph.outputs if t.name not in lost]
-    already = {t.name for t in kept_outputs}
-    computed = [t for node in graph.nodes for t in node.outputs]
-    outputs = [t for t in computed if t.name in read_by_gone and t.name not in already]
+    drop_nodes(graph, [node for node in graph.nodes if id(node) in gone])
+    graph.outputs = [t for t in graph.outputs if t.name not in lost]
+    inputs, outputs = _open_ends(graph, known, read_by_gone)
     graph.inputs = [*graph.inputs, *inputs]
-    graph.outputs = [*kept_outputs, *outputs]
+    graph.outputs = [*graph.outputs, *outputs]
     return Cut(
         copy, tuple(tensor_spec(t) for t in inputs), tuple(tensor_spec(t) for t in outputs), labels, lost_outputs
+    )
+
+
+def _open_ends(
+    graph: gs.Graph, given: Mapping[str, gs.Tensor], wanted: Collection[str]
+) -> tuple[list[gs.Tensor], list[gs.Tensor]]:
+    """Returns which of `given` the rest reads, and what it computes of `wanted` without giving it yet."""
+    read = {t.name for node in graph.nodes for t in node.inputs} | subgraph_reads(graph)
+    already = {t.name for t in graph.outputs}
+    computed = [t for node in graph.nodes for t in node.outputs]
+    return (
+        [tensor for name, tensor in given.items() if name in read],
+        [tensor for tensor in computed if tensor.name in wanted and tensor.name not in already],
     )
 
 

@@ -16,6 +16,8 @@ from onnxprune.graph.values import ExternalValues, packed_bytes
 
 __all__ = ["external_values", "is_external"]
 
+_MOST_DIGITS = 20  # of a byte count; Python refuses to read thousands
+
 
 def is_external(tensor: TensorProto) -> bool:
     """Returns whether a tensor's values lie in a data file."""
@@ -40,8 +42,6 @@ def external_values(tensor: TensorProto, folder: Path | None) -> ExternalValues:
             f"Tensor {tensor.name!r} keeps its values in the file {location!r}, and a model in memory has no folder "
             "to look in. Give the model's path, or load it with its data (onnx.load does)."
         )
-    if tensor.data_type == TensorProto.STRING:
-        raise ModelError(f"Tensor {tensor.name!r} keeps strings in external data, which ONNX does not allow.")
     path = _confined(tensor.name, location, folder)
     offset = _number(tensor.name, "offset", entries.get("offset", "0"))
     needed = packed_bytes(tensor.data_type, tuple(tensor.dims))
@@ -61,7 +61,7 @@ def external_values(tensor: TensorProto, folder: Path | None) -> ExternalValues:
 
 
 def _number(tensor: str, what: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise ModelError(
             f"Tensor {tensor!r}: {what} {text!r} of its external data is no number of bytes. "
             "The model file is damaged; export or download it again."

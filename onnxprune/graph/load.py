@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 from onnx_graphsurgeon.logger import G_LOGGER
 from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
 from onnxprune.core.errors import ModelError
-from onnxprune.graph.check import check_structure, check_tensor, check_with_onnx, tensors_of
+from onnxprune.graph.check import check_structure, check_tensor, check_text, check_with_onnx, tensors_of
 from onnxprune.graph.external import external_values, is_external
 from onnxprune.graph.header import header_of
 from onnxprune.graph.model import Model
@@ -103,6 +105,7 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
 
 def _import(proto: onnx.ModelProto, what: str, path: Path | None, digest: str) -> Model:
     check_structure(proto, what)
+    check_text(proto, what)
     external = [is_external(tensor) for tensor in _checked_tensors(proto)]
     sort_graph_proto(proto.graph)
     check_with_onnx(proto, what)
@@ -126,8 +129,10 @@ def _graph(proto: onnx.ModelProto, aside: Aside, folder: Path | None, what: str)
     try:
         with G_LOGGER.suppress():
             graph = gs.import_onnx(proto)
-    except OnnxGraphSurgeonException as error:
-        raise ModelError(f"{what} cannot be taken apart: {error}.") from error
+    except (OnnxGraphSurgeonException, KeyError) as error:  # KeyError: an element type that onnx has no name for
+        raise ModelError(
+            f"{what} is not a valid ONNX model: GraphSurgeon does not know {error}. Export or download it again."
+        ) from error
     reattach(graph, aside)
     for constant in _constants(graph):
         if isinstance(constant._values, LazyValues) and not isinstance(constant._values, SparseValues | StoredValues):
@@ -161,19 +166,23 @@ def check_finite(model: Model) -> None:
     """
     wrong: list[str] = []
     for name, constant in model.initializers().items():
-        if not is_float(constant.dtype):
-            continue
-        value = model.read(name).astype(np.float32, copy=False) if constant.dtype.itemsize < 4 else model.read(name)
-        if np.isfinite(value).all():
-            continue
-        nans, infinite = int(np.isnan(value).sum()), int(np.isinf(value).sum())
+        nans, infinite, size = _count_wrong(model.read(name)) if is_float(constant.dtype) else (0, 0, 0)
         if nans:
-            wrong.append(f"{name!r} holds NaN in {nans} of {value.size} values")
-        elif any(node.op in _WEIGHT_OPS for node in constant.outputs):
-            wrong.append(f"{name!r} holds infinity in {infinite} of {value.size} values")
+            wrong.append(f"{name!r} holds NaN in {nans} of {size} values")
+        elif infinite and any(node.op in _WEIGHT_OPS for node in constant.outputs):
+            wrong.append(f"{name!r} holds infinity in {infinite} of {size} values")
     if wrong:
         more = f", and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         raise ModelError(
             f"The model's weights are broken: initializer {'; '.join(wrong[:_LISTED])}{more}. Nothing sensible can be "
             "pruned or measured; export the model from a checkpoint whose weights are finite."
         )
+
+
+def _count_wrong(value: NDArray[Any]) -> tuple[int, int, int]:
+    """Returns how many values are NaN, how many are infinite, and how many there are."""
+    if value.dtype.itemsize < 4:  # numpy knows little of bfloat16 and smaller
+        value = value.astype(np.float32)
+    if np.isfinite(value).all():
+        return 0, 0, value.size
+    return int(np.isnan(value).sum()), int(np.isinf(value).sum()), value.size

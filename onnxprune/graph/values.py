@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
@@ -49,7 +50,7 @@ _PACKED_BITS: dict[int, int] = {
 
 def numpy_dtype(kind: Any) -> np.dtype[Any] | None:
     """Returns the numpy dtype of an ONNX element type or of anything numpy knows, or None."""
-    if kind is None:
+    if kind is None or isinstance(kind, Message):  # GraphSurgeon gives the message of a type it does not know
         return None
     if isinstance(kind, int):
         return None if kind == TensorProto.UNDEFINED else np.dtype(helper.tensor_dtype_to_np_dtype(kind))

@@ -10,11 +10,12 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxprune.axes import Atom, Axis, Poly, Prod, leaves, resolve, size_polynomial
-from onnxprune.core.group import FrozenAxis, Group, Member
+from onnxprune.core.group import FrozenAxis, Group, Member, Role
 from onnxprune.graph import Model
 from onnxprune.groups.infer import Inference
 from onnxprune.groups.settle import MaskSweep, is_float
 from onnxprune.groups.shapes import ConcreteShapes
+from onnxprune.ops import find_rule
 
 __all__ = ["Analysis", "analyse", "channel_labels", "node_label"]
 
@@ -124,17 +125,21 @@ def _members(inference: Inference) -> dict[Atom, list[Member]]:
     found: dict[Atom, list[Member]] = {}
     initializers = inference.model.initializers()
     for node in inference.model.nodes:
-        rule = inference.rule(node)
+        rule = find_rule(node.domain, node.op, inference.model.opset_of(node.domain or ""))
         for slot, tensor in enumerate(node.inputs):
             if tensor.name not in initializers:
                 continue
             axes = inference.axes(tensor.name)
             for position, axis in enumerate(axes):
-                role = rule.role(node, slot, position, len(axes)) if rule is not None else "vector"
+                role = rule.role(node, slot, position, len(axes)) if rule is not None else _opaque(len(axes))
                 member = Member(tensor.name, position, role, node.op, node_label(node), slot)
                 for atom in dict.fromkeys(leaves(axis)):
                     found.setdefault(atom, []).append(member)
     return found
+
+
+def _opaque(rank: int) -> Role:
+    return "opaque" if rank > 1 else "vector"
 
 
 def _first_node(members: list[Member]) -> str:

@@ -58,8 +58,9 @@ class Gather(OpRule):
             ctx.set(output, atom, Mask.ZERO if ctx.state(data, atom) is Mask.ZERO else Mask.FINITE)
 
     def role(self, node: gs.Node, slot: int, axis: int, rank: int) -> Role:
-        looked_up = int(attribute(node, "axis", 0)) % rank if rank else 0
-        return "producer" if slot == 0 and rank > 1 and axis != looked_up else "vector"
+        if slot > 0 or rank < 2:
+            return "vector"
+        return "consumer" if axis == int(attribute(node, "axis", 0)) % rank else "producer"
 
     def repair(self, node: gs.Node, edit: Edit) -> None:
         axes = edit.axes(node.inputs[0].name)

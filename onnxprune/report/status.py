@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxprune.report.figures import percent_text, ratio_text
+from onnxprune.report.figures import count_text, percent_text
 from onnxprune.report.schema import LatencyReport, Report
 
 __all__ = ["conditions", "status_lines"]
@@ -20,7 +20,8 @@ def status_lines(report: Report) -> tuple[str, ...]:
     lines = []
     for budget in report.budgets:
         if budget.reached is not None:
-            lines.append(f"Budget {budget.asked}: reached {ratio_text(budget.reached, budget.original)}.")
+            share = f", {budget.reached / budget.original:.3f} of the original" if budget.original else ""
+            lines.append(f"Budget {budget.asked}: reached {count_text(budget.reached)} {budget.unit}{share}.")
     if report.certificate is not None and report.certificate.passed:
         c = report.certificate
         sizes = ", ".join(map(str, c.batches))

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxprune.core.errors import DataError
+from onnxprune.graph import TensorSpec
 from onnxprune.runtime.values import AnyArray
-
-if TYPE_CHECKING:
-    from onnxprune.graph.model import TensorSpec
 
 __all__ = ["DynamicDims", "choose_feeds", "dynamic_dims", "symbol"]
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxprune.core.errors import ModelError
+from onnxprune.graph import TensorSpec
 from onnxprune.runtime.feeds import DynamicDims, choose_feeds, dynamic_dims
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
 from onnxprune.runtime.values import AnyArray
-
-if TYPE_CHECKING:
-    from onnxprune.graph.model import TensorSpec
 
 __all__ = ["FeedPair", "find_feeds"]
 

@@ -4,9 +4,12 @@ All models are timed in one process, turn by turn (see `timing`). A sample is th
 `calls` runs in a row, as many as the clock needs. With t_i the samples of a model and r_i
 those of the reference,
 
-    ratio = median_i(t_i / r_i),   below 1 is faster,
+    ratio = median_i(t_i) / median_i(r_i),   below 1 is faster,
 
-with a 95 % interval from a bootstrap over rounds. Input and output copies are part of a run.
+with a 95 % interval from a bootstrap over rounds. (The median of t_i / r_i is worse: load that
+interrupts a run now and then leaves both medians alone, but doubles the broken pairs.)
+Measuring goes on until the interval is narrow or time is up. Input and output copies are part
+of a run.
 """
 
 from __future__ import annotations
@@ -20,14 +23,15 @@ from numpy.typing import NDArray
 
 from onnxprune.core.errors import InternalError
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
-from onnxprune.runtime.timing import Call, take_turns, warm_up
+from onnxprune.runtime.timing import Call, TurnLimits, take_turns, warm_up
 from onnxprune.runtime.values import AnyArray, is_numpy_type, to_ort_values
 
 __all__ = ["NOISE_LIMIT", "Latency", "LatencyComparison", "LatencyOptions", "Ratio", "measure"]
 
 NOISE_LIMIT = 0.30
 _SAMPLE_S = 200e-6
-_RESAMPLES = 1000
+_RESAMPLES = 500
+_NARROW = 0.04
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class LatencyOptions:
         warmup_s: Seconds of warm-up per model, at least; it goes on until two windows of runs
             agree within 5 %, for three times as long at most.
         min_time_s: Seconds of measuring over all models, at least.
+        settle_time_s: Seconds of measuring over all models after which a ratio's interval may
+            stay wider than 4 % of the ratio.
         max_time_s: Seconds of measuring over all models after which `repeats` is given up;
             five samples are always taken.
         threads: Threads within one operator, as `make_session` takes it.
@@ -50,6 +56,7 @@ class LatencyOptions:
     repeats: int = 50
     warmup_s: float = 0.2
     min_time_s: float = 1.0
+    settle_time_s: float = 4.0
     max_time_s: float = 60.0
     threads: int | None = None
     provider: str = "cpu"
@@ -77,7 +84,14 @@ class Latency:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Time over the reference's time, below 1 is faster: median of rounds, 95 % interval, IQR."""
+    """Time over the reference's time, below 1 is faster.
+
+    Attributes:
+        median: Ratio of the medians.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        iqr: Interquartile range of the ratios of single rounds.
+    """
 
     median: float
     low: float
@@ -138,13 +152,10 @@ def measure(
         calls[name] = _caller(session, feeds)
     typical = {name: warm_up(call, options.warmup_s) for name, call in calls.items()}
     counts = {name: max(1, round(_SAMPLE_S / seconds)) for name, seconds in typical.items()}
-    samples = take_turns(
-        calls, counts, repeats=options.repeats, min_time_s=options.min_time_s, max_time_s=options.max_time_s
-    )
+    limits = TurnLimits(options.repeats, options.min_time_s, options.settle_time_s, options.max_time_s)
+    samples = take_turns(calls, counts, limits, lambda found: _is_settled(found, options.seed))
     latencies = {name: _summary(samples[name], counts[name]) for name in calls}
-    reference = next(iter(calls))
-    rng = np.random.default_rng(options.seed)
-    ratios = {name: _ratio(samples[name] / samples[reference], rng) for name in calls if name != reference}
+    ratios = _ratios(samples, options.seed)
     provider, threads = _conditions(next(iter(sessions.values())))
     return LatencyComparison(latencies, ratios, provider, threads, options.batch, _notes(latencies, options))
 
@@ -180,11 +191,24 @@ def _summary(seconds: NDArray[np.float64], calls: int) -> Latency:
     return Latency(p50, p90, p95, p75 - p25, float(seconds.mean() * 1e6), len(seconds), calls)
 
 
-def _ratio(rounds: NDArray[np.float64], rng: np.random.Generator) -> Ratio:
-    picks = rng.integers(0, len(rounds), (_RESAMPLES, len(rounds)))
-    low, high = np.percentile(np.median(rounds[picks], axis=1), [2.5, 97.5])
-    p25, p50, p75 = np.percentile(rounds, [25, 50, 75])
-    return Ratio(float(p50), float(low), float(high), float(p75 - p25))
+def _ratios(samples: Mapping[str, NDArray[np.float64]], seed: int) -> dict[str, Ratio]:
+    """Returns the ratio of every model but the first to the first."""
+    (_, reference), *others = samples.items()
+    rng = np.random.default_rng(seed)
+    rounds = len(reference)
+    picks = rng.integers(0, rounds, (_RESAMPLES, rounds))
+    medians = np.median(reference[picks], axis=1)
+    ratios = {}
+    for name, seconds in others:
+        low, high = np.percentile(np.median(seconds[picks], axis=1) / medians, [2.5, 97.5])
+        p25, p75 = np.percentile(seconds / reference, [25, 75])
+        middle = float(np.median(seconds) / np.median(reference))
+        ratios[name] = Ratio(middle, float(low), float(high), float(p75 - p25))
+    return ratios
+
+
+def _is_settled(samples: Mapping[str, NDArray[np.float64]], seed: int) -> bool:
+    return all(r.high - r.low <= _NARROW * r.median for r in _ratios(samples, seed).values())
 
 
 def _notes(latencies: Mapping[str, Latency], options: LatencyOptions) -> tuple[str, ...]:

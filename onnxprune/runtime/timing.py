@@ -9,16 +9,35 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Call", "seconds_per_run", "take_turns", "warm_up"]
+__all__ = ["Call", "TurnLimits", "seconds_per_run", "take_turns", "warm_up"]
 
 Call = Callable[[], object]
 _STABLE = 0.05
 _WINDOW = 8
 _LEAST_ROUNDS = 5
+_CHECK_EVERY = 10
+
+
+@dataclass(frozen=True)
+class TurnLimits:
+    """When taking turns ends.
+
+    Attributes:
+        rounds: Rounds, at least.
+        least_s: Seconds, at least.
+        settle_s: Seconds after which it ends though the samples are not settled.
+        most_s: Seconds after which `rounds` is given up; five rounds are always taken.
+    """
+
+    rounds: int
+    least_s: float
+    settle_s: float
+    most_s: float
 
 
 def warm_up(call: Call, least_s: float) -> float:
@@ -49,33 +68,42 @@ def seconds_per_run(call: Call, count: int) -> float:
 
 
 def take_turns(
-    calls: Mapping[str, Call], counts: Mapping[str, int], *, repeats: int, min_time_s: float, max_time_s: float
+    calls: Mapping[str, Call],
+    counts: Mapping[str, int],
+    limits: TurnLimits,
+    is_settled: Callable[[Mapping[str, NDArray[np.float64]]], bool],
 ) -> dict[str, NDArray[np.float64]]:
     """Returns seconds per run: float64 [rounds] for each model, timed turn by turn.
 
     Args:
         calls: Model → one run.
         counts: Model → runs in one sample.
-        repeats: Rounds, at least.
-        min_time_s: Seconds, at least.
-        max_time_s: Seconds after which `repeats` is given up; five rounds are always taken.
+        limits: When to stop.
+        is_settled: Whether the samples so far say enough.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
-    done = 0
     collecting = gc.isenabled()
     gc.disable()
     start = time.perf_counter()
+    done = 0
     try:
         while True:
             for name in order if done % 2 == 0 else reversed(order):
                 samples[name].append(seconds_per_run(calls[name], counts[name]))
             done += 1
             spent = time.perf_counter() - start
-            enough = done >= repeats and spent >= min_time_s
-            if enough or (done >= _LEAST_ROUNDS and spent >= max_time_s):
+            if done >= _LEAST_ROUNDS and spent >= limits.most_s:
+                break
+            if done < limits.rounds or spent < limits.least_s:
+                continue
+            if spent >= limits.settle_s or (done % _CHECK_EVERY == 0 and is_settled(_arrays(samples))):
                 break
     finally:
         if collecting:
             gc.enable()
+    return _arrays(samples)
+
+
+def _arrays(samples: Mapping[str, list[float]]) -> dict[str, NDArray[np.float64]]:
     return {name: np.array(values) for name, values in samples.items()}

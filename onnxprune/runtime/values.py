@@ -47,7 +47,7 @@ def check_feeds(session: ort.InferenceSession, feeds: Mapping[str, AnyArray]) ->
         if shape and not fits:
             raise DataError(f"Input {name!r} has shape {list(array.shape)}; the model expects {shape}.")
         want, have = inputs[name].type, f"tensor({_ORT_NAMES.get(array.dtype.name, array.dtype.name)})"
-        if want.startswith("tensor(") and want != have and array.dtype.kind not in "US":
+        if is_numpy_type(want) and want.startswith("tensor(") and want != have and array.dtype.kind not in "US":
             raise DataError(f"Input {name!r} is {have[7:-1]}; the model expects {want[7:-1]}. Convert the array.")
 
 

@@ -46,7 +46,11 @@ def check_promises(problem: Problem, found: Allocation) -> None:
         assert found.limit[resource] == limit
     used = max(found.cost[r] / limit for r, limit in problem.limits.items())
     complete = dict(found.kept) == problem.sizes
-    assert used >= 0.98 or complete or any(note.startswith("Only ") for note in found.notes)
+    if used < 0.98 and not complete:
+        assert found.notes[-1].startswith("Only ")
+        for group in problem.groups:
+            more = dict(found.kept) | {group.name: found.kept[group.name] + 1}
+            assert more[group.name] > group.size or any(problem.costs[r](more) > x for r, x in problem.limits.items())
 
 
 @pytest.mark.parametrize("align", ["auto", 1, 4])
@@ -128,7 +132,7 @@ def test_solving_takes_under_a_second_when_the_net_is_large(allocator, share, al
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(problem=random_problems(), share=st.floats(1e-6, 1.0))
 def test_promises_hold_when_the_problem_is_random(name, problem, share):
     lowest = lowest_share(problem)
@@ -140,7 +144,7 @@ def test_promises_hold_when_the_problem_is_random(name, problem, share):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(problem=random_problems(resources=1), share=st.floats(0.02, 1.0))
 def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):
     allocator = ALLOCATORS.get(name)()

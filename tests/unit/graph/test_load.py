@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from pathlib import Path
 
 import ml_dtypes
@@ -105,8 +107,6 @@ def test_round_trip_of_the_shared_models(shared: Path) -> None:
 
 
 def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
-    import hashlib
-
     source = proto_of(IF)
     path = write(tmp_path, source.SerializeToString())
     assert load_model(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -373,3 +373,26 @@ def test_refuses_a_tensor_with_too_few_values() -> None:
         TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3, 2, 1, 1], float_data=[1.0])
     )
     refused(source, "6 values", "holds 1")
+
+
+def test_refuses_names_that_are_no_text(tmp_path: Path) -> None:
+    whole = proto_of(CONV.format(ir=8, opset=13)).SerializeToString()
+    refused(write(tmp_path, whole.replace(b"second", b"sec\xffnd")), "name", "not UTF-8")
+    refused(write(tmp_path, whole.replace(b"maker", b"mak\xffr")), "producer_name", "not UTF-8")
+
+
+def test_refuses_an_element_type_that_does_not_exist() -> None:
+    source = proto_of(CONV.format(ir=8, opset=13))
+    source.graph.output[0].type.tensor_type.elem_type = 99
+    refused(source, "99")
+
+
+def test_a_damaged_file_is_refused_or_works(tmp_path: Path) -> None:
+    sources = [proto_of(text).SerializeToString() for text in (CONV.format(ir=10, opset=20), IF, LOOP)]
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(sources[rng.integers(3)])
+        for _ in range(rng.integers(1, 3)):
+            content[rng.integers(len(content))] = rng.integers(256)
+        with contextlib.suppress(ModelError):
+            load_model(write(tmp_path, bytes(content))).copy().to_proto()

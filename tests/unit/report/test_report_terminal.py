@@ -7,8 +7,10 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
+from onnxprune.core.budget import Budget
 from onnxprune.report import schema
 from onnxprune.report.figures import bytes_text, count_text, duration_text, percent_text, ratio_text
+from onnxprune.report.records import budget_record
 from onnxprune.report.remarks import remarks
 from onnxprune.report.schema import Report
 from onnxprune.report.terminal import frozen_table, groups_table, render
@@ -61,6 +63,7 @@ def test_summary_shows_figures_before_and_after() -> None:
                     agreement=0.91,
                 ),
                 certificate=schema.Certificate(batches=(1, 3), max_rel=1.2e-6, tolerance=1e-4, passed=True),
+                budgets=(budget_record(Budget.parse("flops", "0.4"), original=40.8e6, reached=16.24e6),),
             )
         )
     )
@@ -70,6 +73,7 @@ def test_summary_shows_figures_before_and_after() -> None:
     assert rows(shown, "latency p50")[3:] == ["1.24", "ms", "[1.39", "ms]", "620", "us", "[695", "us]", "0.50"]
     assert rows(shown, "top-1 accuracy")[2:] == ["86.6", "%", "85.1", "%", "-1.5", "points"]
     flat = " ".join(shown.split())
+    assert "Budget flops <= 0.4 of the original: reached 16.2 M MACs, 0.398 of the original." in flat
     assert "Latency on CPU, 2 threads, batch 1, n = 50; ratio 0.48 to 0.52 (95 % interval)." in flat
     assert "Certificate passed: masked original = pruned model to 1.2e-06 (tolerance 1e-04, batch 1, 3)." in flat
     assert "Evaluated on 7829 samples; both models agree on 91.0 %." in flat

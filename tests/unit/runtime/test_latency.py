@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -14,9 +15,9 @@ from onnxprune.core.errors import DataError, InternalError
 from onnxprune.runtime import latency as latency_module
 from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
 from onnxprune.runtime.session import make_session
-from onnxprune.runtime.timing import take_turns, warm_up
+from onnxprune.runtime.timing import TurnLimits, take_turns, warm_up
 
-QUICK = LatencyOptions(repeats=12, warmup_s=0.01, min_time_s=0.05, threads=1)
+QUICK = LatencyOptions(repeats=12, warmup_s=0.01, min_time_s=0.05, settle_time_s=0.2, threads=1)
 
 
 def matmuls(width: int, count: int) -> onnx.ModelProto:
@@ -76,23 +77,27 @@ def test_feeds_that_do_not_fit_are_refused_before_timing() -> None:
         measure({"a": matmuls(8, 1)}, feeds(9), QUICK)
 
 
+def never(_: object) -> bool:
+    return False
+
+
 def test_turns_alternate_and_count() -> None:
     seen: list[str] = []
     calls = {name: lambda name=name: seen.append(name) for name in "ab"}
-    samples = take_turns(calls, {"a": 2, "b": 1}, repeats=6, min_time_s=0, max_time_s=10)
+    samples = take_turns(calls, {"a": 2, "b": 1}, TurnLimits(6, 0, 0, 10), never)
     assert "".join(seen) == "aab" + "baa" + "aab" + "baa" + "aab" + "baa"
     assert samples["a"].shape == samples["b"].shape == (6,)
     assert (samples["a"] > 0).all()
 
 
 def test_turns_stop_at_the_time_limit_after_five_rounds() -> None:
-    samples = take_turns({"a": lambda: time.sleep(0.002)}, {"a": 1}, repeats=1000, min_time_s=0, max_time_s=0.001)
+    samples = take_turns({"a": lambda: time.sleep(0.002)}, {"a": 1}, TurnLimits(1000, 0, 0, 0.001), never)
     assert len(samples["a"]) == 5
 
 
 def test_turns_go_on_for_the_least_time() -> None:
     start = time.perf_counter()
-    samples = take_turns({"a": lambda: time.sleep(0.001)}, {"a": 1}, repeats=1, min_time_s=0.05, max_time_s=10)
+    samples = take_turns({"a": lambda: time.sleep(0.001)}, {"a": 1}, TurnLimits(1, 0.05, 0, 10), never)
     assert time.perf_counter() - start >= 0.05
     assert len(samples["a"]) > 1
 
@@ -119,12 +124,40 @@ def test_summary_of_known_samples() -> None:
     assert found.spread == pytest.approx(50 / 51)
 
 
-def test_ratio_interval_covers_the_truth_and_repeats() -> None:
-    rounds = 0.5 * np.exp(0.1 * np.random.default_rng(0).standard_normal(200))
-    found = latency_module._ratio(rounds, np.random.default_rng(1))
+def test_turns_end_when_the_samples_are_settled() -> None:
+    sizes: list[int] = []
+
+    def settled(samples: Mapping[str, np.ndarray]) -> bool:
+        sizes.append(len(samples["a"]))
+        return len(sizes) == 3
+
+    samples = take_turns({"a": int}, {"a": 1}, TurnLimits(10, 0, 60, 60), settled)
+    assert sizes == [10, 20, 30]
+    assert len(samples["a"]) == 30
+
+
+def noisy_halving(rounds: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """A model twice as fast as its reference, both interrupted in a third of the rounds."""
+    rng = np.random.default_rng(seed)
+    samples = {}
+    for name, seconds in (("reference", 2e-3), ("model", 1e-3)):
+        jitter = np.exp(0.05 * rng.standard_normal(rounds))
+        samples[name] = seconds * jitter + 0.02 * (rng.random(rounds) < 1 / 3)
+    return samples
+
+
+def test_ratio_and_its_interval_cover_the_truth_in_spite_of_interruptions() -> None:
+    found = latency_module._ratios(noisy_halving(400), 1)["model"]
+    assert found.median == pytest.approx(0.5, rel=0.03)
     assert found.low < 0.5 < found.high
     assert found.high - found.low < 0.05
-    assert found == latency_module._ratio(rounds, np.random.default_rng(1))
+    assert found == latency_module._ratios(noisy_halving(400), 1)["model"]
+
+
+def test_samples_settle_with_their_number() -> None:
+    assert not latency_module._is_settled(noisy_halving(20), 0)
+    assert latency_module._is_settled(noisy_halving(4000), 0)
+    assert latency_module._is_settled({"only": np.ones(20)}, 0)
 
 
 def test_noise_is_said_above_thirty_per_cent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from onnxprune.core.errors import DataError, ModelError, UsageError
+from onnxprune.runtime import session as session_module
 from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.formats import newest_ir
 from onnxprune.runtime.large import fit_protobuf, inline_bytes
@@ -71,6 +73,18 @@ def test_weights_above_the_limit_move_out_of_the_message(tmp_path: Path) -> None
     assert model.SerializeToString() == before
     x = np.eye(64, dtype=np.float32)
     np.testing.assert_allclose(run(make_session(light, folder=folder), {"x": x})["y"], weight, rtol=1e-6)
+
+
+def test_session_outlives_the_folder_of_moved_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    monkeypatch.setattr(session_module, "fit_protobuf", functools.partial(fit_protobuf, limit=1000))
+    outputs = run(make_session(with_weight(weight)), {"x": np.eye(64, dtype=np.float32)})
+    np.testing.assert_allclose(outputs["y"], weight, rtol=1e-6)
+
+
+def test_too_much_inline_beside_external_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="inline beside its external data"):
+        fit_protobuf(with_weight(np.eye(64, dtype=np.float32)), tmp_path, tmp_path, limit=1000)
 
 
 def test_weights_below_the_limit_stay(tmp_path: Path) -> None:

@@ -1,0 +1,248 @@
+"""What users of earlier tools complained about; the numbers are those of the project's list of cases.
+
+Cases 5, 7 and 10 (concatenations, masks and gates, shifts under masking) and the analysis side
+of 11 and 14 are in tests/unit/groups/test_coupling.py.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from graphs import model_of
+from onnx import TensorProto, numpy_helper
+from recount import macs, params
+
+import onnxprune
+from onnxprune.cli.main import cli
+from onnxprune.core.errors import CertificateError
+from onnxprune.core.stage import Bench
+from onnxprune.graph import Model
+from onnxprune.passes.prune_channels import PruneChannels
+
+NET = """net (float[N,3,16,16] image, float[32,3,3,3] w1, float[32] b1, float[32,32,3,3] w2, float[32] b2,
+   float[64,32,3,3] w3, float[64] b3, float[48,64,3,3] w4, float[7,48] w5, float[7] b5) => (float[N,7] logits) {
+  a = Conv<pads=[1,1,1,1]>(image, w1, b1)
+  ra = Relu(a)
+  b = Conv<pads=[1,1,1,1]>(ra, w2, b2)
+  s = Add(b, ra)
+  rs = Relu(s)
+  c = Conv<pads=[1,1,1,1], strides=[2,2]>(rs, w3, b3)
+  rc = Relu(c)
+  d = Conv<pads=[1,1,1,1]>(rc, w4)
+  rd = Sigmoid(d)
+  p = GlobalAveragePool(rd)
+  f = Flatten(p)
+  logits = Gemm<transB=1>(f, w5, b5)
+}"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.onnx"
+    model = model_of(NET, data=("image",))
+    meta = model.metadata_props.add()
+    meta.key, meta.value = "labels", "a,b,c"
+    model.producer_name, model.doc_string, model.graph.doc_string = "trainer", "a net", "its graph"
+    onnx.save(model, path)
+    return path
+
+
+def run_cli(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("budget", [0.7, 0.5, 0.3])
+@pytest.mark.parametrize("allocator", ["global", "uniform"])
+def test_case_03_budget_is_met_in_one_step(net, tmp_path, budget, allocator):
+    out = tmp_path / "slim.onnx"
+    result = run_cli("compress", net, "--flops", budget, "--allocator", allocator, "-o", out)
+    assert result.exit_code == 0, result.output
+    share = macs(onnx.load(out)) / macs(onnx.load(net))
+    assert 0.98 * budget <= share <= budget
+
+
+def test_case_03_budget_is_met_in_five_steps(net, tmp_path):
+    source, target = net, 1.0
+    for step in range(5):
+        out = tmp_path / f"step{step}.onnx"
+        target = (0.3 ** (1 / 5)) ** (step + 1) * macs(onnx.load(net))
+        result = run_cli("compress", source, "--flops", f"{target / 1e6:.6f}M", "--align", 1, "-o", out)
+        assert result.exit_code == 0, result.output
+        assert 0.98 * target <= macs(onnx.load(out)) <= target
+        source = out
+    assert macs(onnx.load(source)) / macs(onnx.load(net)) == pytest.approx(0.3, rel=0.02)
+
+
+def test_case_04_model_is_really_smaller_as_reported(net, tmp_path):
+    out = tmp_path / "slim.onnx"
+    result = run_cli("compress", net, "--params", 0.3, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    before, after = onnx.load(net), onnx.load(out)
+    assert report["before"]["params"] == params(before)
+    assert report["after"]["params"] == params(after) <= 0.3 * params(before)
+    assert report["after"]["file_bytes"] == out.stat().st_size < 0.35 * net.stat().st_size
+    shapes = {t.name: tuple(t.dims) for t in after.graph.initializer}
+    kept = {g["name"]: g["kept"] for g in report["groups"]}
+    assert shapes["w3"][0] == shapes["b3"][0] == shapes["w4"][1] == kept["conv_5"] < 64
+    assert shapes["w2"][0] == shapes["w1"][0] == shapes["w2"][1] == kept["conv_0"]
+
+
+CUSTOM = """<ir_version: 8, opset_import: ["" : 18, "acme" : 1]>
+g (float[N,3,8,8] x) => (float[N,4,8,8] y) <float[N,24,8,8] u> {
+  a = Conv<pads=[1,1,1,1]>(x, w1)
+  r = Relu(a)
+  b = Conv(r, w2)
+  u = acme.Warp(b)
+  c = Conv<pads=[1,1,1,1]>(u, w3)
+  t = Relu(c)
+  y = Conv(t, w4)
+}"""
+
+
+def custom_model(path: Path, *, typed: bool = True) -> Path:
+    """A model with an operator that nobody knows, in the middle."""
+    text = CUSTOM if typed else CUSTOM.replace(" <float[N,24,8,8] u>", "")
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name, shape in {"w1": (16, 3, 3, 3), "w2": (24, 16, 1, 1), "w3": (16, 24, 3, 3), "w4": (4, 16, 1, 1)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type.lower()}_{index}"
+    onnx.save(model, path)
+    return path
+
+
+def test_case_11_unknown_operator_freezes_and_the_rest_is_pruned(tmp_path):
+    path, out = custom_model(tmp_path / "custom.onnx"), tmp_path / "slim.onnx"
+    result = run_cli("compress", path, "--flops", 0.5, "--align", 1, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert {g["name"] for g in report["groups"]} == {"conv_0", "conv_4"}
+    assert report["unknown_ops"] == {"acme::Warp": 1}
+    reasons = {f["name"]: " ".join(f["reasons"]) for f in report["frozen"]}
+    assert "Warp 'warp_3' has no axis rule" in reasons["conv_2"]
+    assert report["certificate"]["passed"]
+    slim = {t.name: tuple(t.dims) for t in onnx.load(out).graph.initializer}
+    assert slim["w2"][0] == slim["w3"][1] == 24
+    assert slim["w1"][0] < 16
+    assert slim["w4"][1] < 16
+
+
+def test_case_11_unknown_operator_of_unknown_shape_freezes_what_follows(tmp_path):
+    path = custom_model(tmp_path / "custom.onnx", typed=False)
+    inspection = onnxprune.inspect(path)
+    assert [g.name for g in inspection.groups] == ["conv_0"]
+    reasons = {f.name: " ".join(f.reasons) for f in inspection.frozen}
+    assert "whose shape is not known" in reasons["conv_4"]
+    assert "whose shape is not known" in reasons["conv_6"]
+
+
+def test_case_11_detection_head_with_suppression_keeps_its_boxes(tmp_path):
+    boxes = """g (float[1,3,8,8] x, float[16,3,3,3] w1, float[16,16,3,3] w2, float[4,16,1,1] wb, float[1,16,1,1] ws)
+    => (int64[K,3] picked) {
+      a = Conv<pads=[1,1,1,1]>(x, w1)
+      r = Relu(a)
+      c = Conv<pads=[1,1,1,1]>(r, w2)
+      t = Relu(c)
+      b = Conv(t, wb)
+      s = Conv(t, ws)
+      bshape = Constant<value_ints=[1,4,64]>()
+      b1 = Reshape(b, bshape)
+      b2 = Transpose<perm=[0,2,1]>(b1)
+      sshape = Constant<value_ints=[1,1,64]>()
+      s1 = Reshape(s, sshape)
+      most = Constant<value_ints=[5]>()
+      picked = NonMaxSuppression(b2, s1, most)
+    }"""
+    path, out = tmp_path / "detector.onnx", tmp_path / "slim.onnx"
+    onnx.save(model_of(boxes), path)
+    result = run_cli("compress", path, "--flops", 0.6, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert {g["name"] for g in report["groups"]} == {"conv_0", "conv_2"}
+    assert report["unknown_ops"] == {"NonMaxSuppression": 1}
+    assert any("NonMaxSuppression" in reason for f in report["frozen"] for reason in f["reasons"])
+
+
+def test_case_12_failed_check_exits_four_and_writes_nothing(net, tmp_path, monkeypatch):
+    honest = PruneChannels.run
+
+    def tampered(self: PruneChannels, bench: Bench) -> dict[str, Model]:
+        slim = honest(self, bench)["slim"]
+        weight = slim.read("w5") * 1.001
+        slim.replace("w5", weight)
+        return {"slim": slim}
+
+    monkeypatch.setattr(PruneChannels, "run", tampered)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    result = run_cli("compress", net, "--flops", 0.5, "-o", folder / "slim.onnx")
+    assert result.exit_code == CertificateError.exit_code == 4
+    assert "masked original = pruned model" in " ".join(result.stderr.split())
+    assert "'logits'" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_case_14_every_frozen_channel_is_listed_with_its_reason(net):
+    inspection = onnxprune.inspect(net)
+    free = {(m.initializer, m.axis) for g in inspection.groups for m in g.members}
+    frozen = {(m.initializer, m.axis) for f in inspection.frozen for m in f.members}
+    for tensor in onnx.load(net).graph.initializer:
+        axes = range(2) if len(tensor.dims) == 4 else range(len(tensor.dims)) if len(tensor.dims) == 2 else ()
+        for axis in axes:
+            if tensor.dims[axis] > 1:
+                assert (tensor.name, axis) in free | frozen, f"{tensor.name}[{axis}] is neither prunable nor explained"
+    assert all(f.reasons for f in inspection.frozen)
+
+
+def test_case_16_contract_of_the_file_is_kept(net, tmp_path):
+    out = tmp_path / "slim.onnx"
+    assert run_cli("compress", net, "--flops", 0.5, "-o", out).exit_code == 0
+    before, after = onnx.load(net), onnx.load(out)
+    assert [n.name for n in before.graph.node] == [n.name for n in after.graph.node]
+    assert [list(n.output) for n in before.graph.node] == [list(n.output) for n in after.graph.node]
+    assert list(before.graph.input) == list(after.graph.input)
+    assert list(before.graph.output) == list(after.graph.output)
+    assert list(before.opset_import) == list(after.opset_import)
+    assert {t.name for t in before.graph.initializer} == {t.name for t in after.graph.initializer}
+    for field in ("ir_version", "producer_name", "doc_string"):
+        assert getattr(before, field) == getattr(after, field)
+    assert before.graph.doc_string == after.graph.doc_string
+    assert ("labels", "a,b,c") in {(p.key, p.value) for p in after.metadata_props}
+
+
+def test_model_with_a_fixed_batch_is_certified_at_that_batch(tmp_path):
+    path, out = tmp_path / "fixed.onnx", tmp_path / "slim.onnx"
+    model = model_of(NET.replace("float[N,", "float[4,"), data=("image",))
+    assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    onnx.save(model, path)
+    result = run_cli("compress", path, "--flops", 0.5, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["certificate"]["batches"] == [4]
+    assert report["before"]["macs"] * 4 == macs(model)
+
+
+def test_same_input_and_seed_give_the_same_bytes(net, tmp_path):
+    first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    for out in (first, second):
+        assert run_cli("compress", net, "--flops", 0.4, "-o", out).exit_code == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_model_in_memory_comes_back_in_memory(net, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {p.name for p in tmp_path.iterdir()}
+    result = onnxprune.compress(onnx.load(net), flops=0.5)
+    assert isinstance(result.model, onnx.ModelProto)
+    assert result.path is None
+    assert macs(result.model) <= 0.5 * macs(onnx.load(net))
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
