@@ -275,8 +275,8 @@ def _check_interface(first: Model, second: Model) -> None:
     ):
         if [(s.name, s.dtype) for s in left] != [(s.name, s.dtype) for s in right]:
             raise ModelError(
-                f"The two models have different {kind}: {_listed(left)} and {_listed(right)}. Only models with the same "
-                "inputs and outputs can be compared."
+                f"The two models have different {kind}: {_listed(left)} and {_listed(right)}. "
+                "Only models with the same inputs and outputs can be compared."
             )
 
 

@@ -84,17 +84,18 @@ class OnnxModule(Scope):
 
     @contextmanager
     def watch(self, names: Sequence[str], watcher: Watcher) -> Iterator[None]:
-        """Calls `watcher(name, tensor)` for each named intermediate tensor as it is computed.
+        """Calls `watcher(name, tensor)` for each named input or computed tensor, once per call of the module.
 
         Raises:
-            UsageError: when no node computes a tensor of that name.
+            UsageError: when no input and no computed tensor has that name.
         """
         wanted: dict[int, str] = {}
-        computed = {slot for step in self._program.steps for slot in step.outputs}
+        slots = self._program.slots
+        known = {slot for step in self._program.steps for slot in step.outputs} | {slots[n] for n in self.input_names}
         for name in names:
-            slot = self._program.slots.get(name, -1)
-            if slot < 0 or slot not in computed:
-                raise UsageError(f"No node of the model computes a tensor called {name!r}.")
+            slot = slots.get(name, -1)
+            if slot < 0 or slot not in known:
+                raise UsageError(f"No node of the model computes a tensor called {name!r}, and no input is called so.")
             wanted[slot] = name
         entry = (wanted, watcher)
         self._watchers.append(entry)
@@ -108,7 +109,7 @@ class OnnxModule(Scope):
         """Gives a dict that holds the named tensors of the latest call, gradients attached.
 
         Raises:
-            UsageError: when no node computes a tensor of that name.
+            UsageError: when no input and no computed tensor has that name.
         """
         tape: dict[str, torch.Tensor] = {}
         with self.watch(names, tape.__setitem__):
@@ -157,6 +158,8 @@ class OnnxModule(Scope):
         for source in (values, inputs):
             for name, tensor in source.items():
                 env[slots[name]] = tensor
+        for name in inputs:
+            self._show(slots[name], env)
         for step in self._program.steps:
             try:
                 result = step.function(*[env[slot] if slot >= 0 else None for slot in step.inputs])
@@ -172,8 +175,11 @@ class OnnxModule(Scope):
             if slot < 0:
                 continue
             env[slot] = tensor
-            for wanted, watcher in self._watchers:
-                if slot in wanted:
-                    watcher(wanted[slot], tensor)
+            self._show(slot, env)
         for slot in step.release:
             env[slot] = None
+
+    def _show(self, slot: int, env: list[Any]) -> None:
+        for wanted, watcher in self._watchers:
+            if slot in wanted:
+                watcher(wanted[slot], env[slot])

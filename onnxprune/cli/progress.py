@@ -64,9 +64,10 @@ class _Lines:
         if isinstance(event, Note):
             click.echo(f"note: {event.text}", err=True)
         elif isinstance(event, TrainProgress):
+            ended = self.last is not None and self.last.step >= self.last.steps
             if self.last is not None and event.epoch > self.last.epoch:
                 click.echo(describe_training(self.last), err=True)
-            if event.step >= event.steps:
+            if event.step >= event.steps and not ended:
                 click.echo(describe_training(event), err=True)
             self.last = event
 
@@ -82,7 +83,7 @@ class _Bars:
         if isinstance(event, Note):
             self.progress.console.print(f"note: {event.text}", markup=False, highlight=False)
         elif isinstance(event, TrainProgress):
-            task = self.tasks.get("retrain", self._start("retrain"))
+            task = self._start("retrain")
             self.progress.update(task, completed=event.step, total=event.steps, detail=describe_training(event))
         elif isinstance(event, PassStarted):
             self._start(event.name)

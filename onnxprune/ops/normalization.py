@@ -61,6 +61,17 @@ class BatchNormalization(OpRule):
         epsilon = attribute(node, "epsilon", 1e-5)
         rate = 1.0 - attribute(node, "momentum", 0.9)
 
+        def by_batch(
+            x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, mean: torch.Tensor, var: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
+            dims = [0, *range(2, x.dim())]
+            now_mean, now_var = x.mean(dims), x.var(dims, unbiased=False)
+            y = F.batch_norm(x, now_mean, now_var, scale, shift, False, rate, epsilon)
+            return y, mean * (1 - rate) + now_mean * rate, var * (1 - rate) + now_var * rate
+
+        if attribute(node, "training_mode", 0):
+            return by_batch
+
         def batch_norm(
             x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, mean: torch.Tensor, var: torch.Tensor
         ) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
@@ -77,7 +78,34 @@ class MaxPool(_Pool):
             padded = F.pad(x, flat_pads(before, after), value=-math.inf)
             return function(padded, win.kernel, win.strides, 0, win.dilations)
 
-        return max_pool
+        def with_indices(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            before, after, extra = _padding(node, x)
+            after = [a + e for a, e in zip(after, extra, strict=True)]
+            function = (F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices)[rank - 1]
+            padded = F.pad(x, flat_pads(before, after), value=-math.inf)
+            y, flat = function(padded, win.kernel, win.strides, 0, win.dilations)
+            column_major = bool(attribute(node, "storage_order", 0))
+            return y, _unpadded_indices(flat, padded.shape[2:], x.shape, before, column_major=column_major)
+
+        return with_indices if len(node.outputs) > 1 else max_pool
+
+
+def _unpadded_indices(
+    flat: torch.Tensor, padded: Sequence[int], shape: Sequence[int], before: Sequence[int], *, column_major: bool
+) -> torch.Tensor:
+    """Turns flat positions within each padded map into flat positions within the whole unpadded input."""
+    import torch
+
+    places = []
+    for size, pad in zip(reversed(padded), reversed(before), strict=True):
+        places.insert(0, flat % size - pad)
+        flat = flat // size
+    index = torch.zeros_like(flat)
+    order = list(zip(places, shape[2:], strict=True))
+    for place, size in reversed(order) if column_major else order:
+        index = index * size + place
+    maps = torch.arange(shape[0] * shape[1], device=flat.device).view(shape[0], shape[1], *[1] * len(places))
+    return index + maps * math.prod(shape[2:])
 
 
 @register_op

@@ -42,9 +42,10 @@ def _ranges(node: gs.Node, constant: Callable[[str], NDArray[Any] | None]) -> _R
     count = len(starts or ends or ())
     axes = integers(node, "axes", 3, constant)
     steps = integers(node, "steps", 4, constant)
-    if axes is None and not input_name(node, 3):
+    known = starts is not None or ends is not None
+    if axes is None and not input_name(node, 3) and known:
         axes = list(range(count))
-    if steps is None and not input_name(node, 4):
+    if steps is None and not input_name(node, 4) and known:
         steps = [1] * count
     return _Ranges(starts, ends, axes, steps)
 

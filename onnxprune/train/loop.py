@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from onnxprune.bridge import OnnxModule
-from onnxprune.core.errors import OnnxPruneError, UsageError
+from onnxprune.core.errors import DataError, OnnxPruneError, UsageError
 from onnxprune.core.events import TrainProgress
 from onnxprune.train.batching import usable_batch_size
 from onnxprune.train.data import Batch, Dataset
@@ -51,7 +51,7 @@ def train(
     Raises:
         TrainingInterrupted: on KeyboardInterrupt; the student then holds the best or last
             finished epoch, or what it started from.
-        DataError: when labels are out of range.
+        DataError: when labels are out of range, or batches too small for BatchNormalization.
         ModelError: when no output can be trained towards, or the model takes one sample only.
         OnnxPruneError: when the loss is not finite.
         UsageError: when options.device is "cuda" and PyTorch has none.
@@ -170,7 +170,7 @@ class _Run:
         inputs = batch_inputs(batch, self.device)
         targets = self.targets(batch, inputs)
         labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
-        loss = self.objective.loss(as_tuple(self.student.call_with({}, inputs)), targets, labels)
+        loss = self.objective.loss(self._forward(inputs, len(batch.rows)), targets, labels)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise OnnxPruneError(
@@ -185,6 +185,15 @@ class _Run:
         self.step += 1
         self.loss = value if math.isnan(self.loss) else _SMOOTHING * self.loss + (1 - _SMOOTHING) * value
         return value
+
+    def _forward(self, inputs: dict[str, torch.Tensor], samples: int) -> tuple[torch.Tensor, ...]:
+        try:
+            return as_tuple(self.student.call_with({}, inputs))
+        except ValueError as error:
+            raise DataError(
+                f"A batch of {samples} is too small for BatchNormalization ({error}). Use a larger --batch-size, or "
+                "more data."
+            ) from error
 
     def _evaluate(self) -> float | None:
         if self.validation is None or self.check_targets is None:

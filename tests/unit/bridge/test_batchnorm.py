@@ -180,6 +180,16 @@ def test_reestimation_forgets_what_was_stored():
     assert not module.training
 
 
+def test_reestimation_reaches_a_normalisation_of_the_input():
+    text = """g (float[N,3,8,8] x, float[3] s, float[3] b, float[3] m, float[3] v) => (float[N,3,8,8] y) {
+      y = BatchNormalization(x, s, b, m, v)
+    }"""
+    module = to_torch(model_of(text))
+    x = images(20)
+    reestimate(module, [{"x": x}])
+    assert np.allclose(dict(module.named_buffers())["m"].numpy(), x.mean((0, 2, 3)), atol=1e-6)
+
+
 def test_no_batches_is_a_data_error():
     module = to_torch(insert_batchnorm(load_model(convnet()), {"a": _random_norm(8, 0)}))
     for call in (lambda: reestimate(module, []), lambda: moments(module, ["a"], [])):

@@ -24,6 +24,7 @@ RUN: list[Event] = [
     _step(1, 2),
     _step(2, 3, 0.75),
     _step(2, 4, 0.8),
+    _step(2, 4, 0.8),  # the end is told a second time, with what was measured after it
     PassFinished("retrain", 1.0),
 ]
 

@@ -146,6 +146,18 @@ def test_fewer_samples_than_a_batch_still_train():
     assert record.kept_epoch == 2
 
 
+def test_batch_of_one_is_too_small_for_normalisation():
+    proto = model_of(
+        """g (float[N,4] x, float[4,5] w, float[5] s, float[5] b, float[5] m, float[5] v) => (float[N,5] y) {
+          h = MatMul(x, w)
+          y = BatchNormalization(h, s, b, m, v)
+        }"""
+    )
+    data = open_data({"x": np.ones((4, 4), np.float32)}, load_model(proto).inputs())
+    with pytest.raises(DataError, match=r"batch of 1 is too small.*--batch-size"):
+        train(to_torch(proto), to_torch(proto), data, TrainOptions(epochs=1, batch_size=1, device="cpu"))
+
+
 STATIC = """g (float[{n},3,4,4] x, float[5,3,1,1] w) => (float[{n},80] y) {{
   c = Conv(x, w)
   s = Constant<value = int64[2] {{{shape}}}>()
