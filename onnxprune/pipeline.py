@@ -53,7 +53,7 @@ from onnxprune.report.write import write_text
 from onnxprune.runtime import LatencyComparison, environment, find_feeds, stand_in
 from onnxprune.train import TrainOptions
 
-__all__ = ["compress", "inspect", "validate"]
+__all__ = ["command_line", "compress", "inspect", "recipe_options", "validate"]
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto
 

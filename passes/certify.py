@@ -25,7 +25,7 @@ from onnxprune.graph import Model
 from onnxprune.groups import Analysis, masked_model
 from onnxprune.runtime import FeedPair, choose_feeds, compare, make_session, run, stand_in
 
-__all__ = ["Certify"]
+__all__ = ["Certify", "tolerance"]
 
 BATCHES = (1, 3)
 # Sums in another order and another fusion differ by a few units in the last place of the
@@ -89,11 +89,8 @@ class Certify(Pass):
 
 def tolerance(model: Model) -> float:
     """Returns the allowed relative deviation for the lowest precision among the weights."""
-    names = {np.dtype(c.dtype).name for c in model.initializers().values() if not isinstance(c.dtype, int)}
-    found = [TOLERANCES[name] for name in names if name in TOLERANCES]
-    if any(isinstance(c.dtype, int) for c in model.initializers().values()):
-        found.append(TOLERANCES["bfloat16"])
-    return max(found, default=TOLERANCES["float32"])
+    names = {np.dtype(constant.dtype).name for constant in model.initializers().values()}
+    return max((TOLERANCES[name] for name in names if name in TOLERANCES), default=TOLERANCES["float32"])
 
 
 def _explain(row: CertificateRow, limit: float) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "WriteReport",
     "cost_record",
     "evaluation_of",
+    "file_hash",
     "group_macs_share",
     "model_record",
     "pass_record",

@@ -15,7 +15,7 @@ from onnxprune.core.errors import InternalError
 from onnxprune.core.events import PassFinished, PassStarted
 from onnxprune.core.stage import Bench, Pass, PassRecord
 
-__all__ = ["run_passes"]
+__all__ = ["Fingerprinted", "run_passes"]
 
 _log = logging.getLogger(__name__)
 

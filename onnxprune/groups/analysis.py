@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnxprune.axes import Atom, Axis, Poly, Prod, leaves, resolve, size_polynomial
 from onnxprune.core.group import FrozenAxis, Group, Member, Role
 from onnxprune.graph import Model
+from onnxprune.graph.values import is_float
 from onnxprune.groups.infer import Inference
-from onnxprune.groups.settle import MaskSweep, is_float
+from onnxprune.groups.settle import MaskSweep
 from onnxprune.groups.shapes import ConcreteShapes
 from onnxprune.ops import find_rule
 
@@ -210,5 +211,5 @@ class _Counter:
         return {
             name: Poly.product(self.sizes(name))
             for name, constant in self._inference.model.initializers().items()
-            if is_float(constant)
+            if is_float(constant.dtype)
         }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxprune.axes import Atom, Axis, pin
 from onnxprune.core.errors import InternalError
 from onnxprune.graph import Model
+from onnxprune.graph.sort import node_reads
 from onnxprune.groups.shapes import ConcreteShapes
 from onnxprune.ops import OpRule, describe, find_rule
 from onnxprune.ops.base import AxisList
@@ -123,27 +124,9 @@ class Inference:
             self._axes[tensor.name] = axes
 
     def _freeze(self, node: gs.Node, reason: str) -> None:
-        outside = [t.name for t in node.inputs] + [name for g in _bodies(node) for name in _read_names(g)]
-        for name in outside:
+        for name in sorted(node_reads(node)):
             for axis in self.axes(name):
                 pin(axis, reason)
         for tensor in node.outputs:
             if tensor.name in self.shapes.first:
                 self._axes[tensor.name] = [Atom(n, reason) for n in self.shape(tensor.name)]
-
-
-def _bodies(node: gs.Node) -> list[gs.Graph]:
-    return [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
-
-
-def _read_names(graph: gs.Graph) -> list[str]:
-    """Names that a body reads, its own and outer ones alike, nested bodies included."""
-    names: list[str] = [t.name for t in graph.outputs]
-    queue = [graph]
-    while queue:
-        for node in queue.pop().nodes:
-            names.extend(t.name for t in node.inputs)
-            for body in _bodies(node):
-                names.extend(t.name for t in body.outputs)
-                queue.append(body)
-    return names

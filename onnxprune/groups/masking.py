@@ -15,8 +15,8 @@ from onnxprune.axes import Atom, keep_mask, leaves
 from onnxprune.axes.keep import BoolArray
 from onnxprune.core.plan import Plan
 from onnxprune.graph import Model
+from onnxprune.graph.values import is_float
 from onnxprune.groups.analysis import Analysis
-from onnxprune.groups.settle import is_float
 
 __all__ = ["masked_model", "plan_masks", "touched"]
 
@@ -46,7 +46,7 @@ def masked_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
     masks = plan_masks(analysis, plan)
     masked = model.copy()
     for name, constant in model.initializers().items():
-        axes = touched(analysis, masks, name) if is_float(constant) else []
+        axes = touched(analysis, masks, name) if is_float(constant.dtype) else []
         if not axes:
             continue
         value = np.array(model.read(name))

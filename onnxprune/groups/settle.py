@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxprune.axes import Atom, Axis, leaves
+from onnxprune.graph.values import is_float
 from onnxprune.groups.infer import Inference
 from onnxprune.ops.base import AxisList, Mask
 
@@ -66,15 +67,6 @@ class MaskSweep:
         constant = self._initializers.get(name)
         if constant is None:
             return {}
-        zero = is_float(constant)
+        zero = is_float(constant.dtype)
         atoms = {atom for axis in self.axes(name) for atom in leaves(axis)}
         return dict.fromkeys(atoms, Mask.ZERO if zero else Mask.FINITE)
-
-
-def is_float(constant: gs.Constant) -> bool:
-    """Returns whether an initializer holds floating-point numbers (bfloat16 and float8 included)."""
-    dtype = constant.dtype
-    if isinstance(dtype, int):  # an ONNX element type that numpy has no name for
-        return True
-    kind = np.dtype(dtype)
-    return bool(kind.kind == "f" or kind.name.startswith(("bfloat", "float8")))

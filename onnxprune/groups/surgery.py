@@ -16,6 +16,7 @@ from onnxprune.axes import Atom, Axis, keep_mask
 from onnxprune.axes.keep import BoolArray
 from onnxprune.core.plan import Plan
 from onnxprune.graph import Model
+from onnxprune.graph.edit import all_names, fresh_name, set_input
 from onnxprune.groups.analysis import Analysis
 from onnxprune.groups.masking import plan_masks, touched
 from onnxprune.ops.base import AxisList, OldEntry, RunTimeSize, ShapePart
@@ -58,7 +59,7 @@ class _Surgeon:
         self._masks = masks
         self._readers = Counter(t.name for node in slim.nodes for t in node.inputs)
         self._readers.update(t.name for t in slim.graph.outputs)
-        self._names = set(slim.graph.tensors()) | {node.name for node in slim.nodes}
+        self._names = all_names(slim.graph) | {node.name for node in slim.nodes}
 
     def axes(self, name: str) -> AxisList:
         """Returns the axes of a tensor, before removal."""
@@ -90,7 +91,9 @@ class _Surgeon:
         if isinstance(old, gs.Constant) and self._readers[old.name] == 1:
             self._slim.replace(old.name, value)
             return
-        self._put(node, slot, gs.Constant(self._fresh(f"{node.outputs[0].name}__{node.op.lower()}_{slot}"), value))
+        self._put(
+            node, slot, gs.Constant(fresh_name(f"{node.outputs[0].name}__{node.op.lower()}_{slot}", self._names), value)
+        )
 
     def set_shape_input(self, node: gs.Node, slot: int, parts: Sequence[ShapePart]) -> None:
         """Makes an input of a node an int64 vector put together at run time."""
@@ -105,19 +108,19 @@ class _Surgeon:
                 sizes = self._add(node, "Shape", [source], base)
                 entries.append(self._entry(node, sizes, part.axis, base))
             else:
-                entries.append(gs.Constant(self._fresh(base), np.array([part], dtype=np.int64)))
+                entries.append(gs.Constant(fresh_name(base, self._names), np.array([part], dtype=np.int64)))
         self._put(node, slot, self._add(node, "Concat", entries, base, {"axis": 0}))
 
     def _entry(self, node: gs.Node, vector: gs.Tensor, position: int, base: str) -> gs.Tensor:
-        index = gs.Constant(self._fresh(base), np.array([position], dtype=np.int64))
+        index = gs.Constant(fresh_name(base, self._names), np.array([position], dtype=np.int64))
         return self._add(node, "Gather", [vector, index], base, {"axis": 0})
 
     def _add(
         self, before: gs.Node, op: str, inputs: list[gs.Tensor], base: str, attrs: dict[str, int] | None = None
     ) -> gs.Tensor:
         """Inserts a node that gives an int64 vector, ahead of `before`."""
-        output = gs.Variable(self._fresh(base), dtype=np.dtype(np.int64))
-        node = gs.Node(op, self._fresh(f"{base}_{op.lower()}"), attrs or {}, inputs, [output])
+        output = gs.Variable(fresh_name(base, self._names), dtype=np.dtype(np.int64))
+        node = gs.Node(op, fresh_name(f"{base}_{op.lower()}", self._names), attrs or {}, inputs, [output])
         place = next(i for i, other in enumerate(self._slim.graph.nodes) if other is before)
         self._slim.graph.nodes.insert(place, node)
         return output
@@ -125,12 +128,4 @@ class _Surgeon:
     def _put(self, node: gs.Node, slot: int, tensor: gs.Tensor) -> None:
         while len(node.inputs) <= slot:
             node.inputs.append(gs.Variable.empty())
-        node.inputs[slot] = tensor
-
-    def _fresh(self, base: str) -> str:
-        name, count = base, 1
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
-        self._names.add(name)
-        return name
+        set_input(node, slot, tensor)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from onnxprune.core.errors import ModelError
 from onnxprune.ops.base import AxisContext, AxisList, OpRule, TwinContext
 from onnxprune.ops.common import pin_input
 from onnxprune.ops.registry import register_op
@@ -21,7 +22,11 @@ __all__ = ["Cast", "CastLike", "Dropout", "Identity", "torch_dtype"]
 
 
 def torch_dtype(onnx_type: int | np.dtype[np.generic] | type) -> torch.dtype:
-    """Returns the torch dtype of an ONNX element type, or of the numpy type GraphSurgeon made of it."""
+    """Returns the torch dtype of an ONNX element type, or of the numpy type GraphSurgeon made of it.
+
+    Raises:
+        ModelError: when torch computes with no such type.
+    """
     import torch
 
     number = onnx_type if isinstance(onnx_type, int) else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(onnx_type))
@@ -37,6 +42,11 @@ def torch_dtype(onnx_type: int | np.dtype[np.generic] | type) -> torch.dtype:
         onnx.TensorProto.DOUBLE: torch.float64,
         onnx.TensorProto.BFLOAT16: torch.bfloat16,
     }
+    if number not in types:
+        raise ModelError(
+            f"Element type {onnx.TensorProto.DataType.Name(number)} has no counterpart in PyTorch that can be computed "
+            "with, so the model cannot be retrained. Compress without --data, or convert the model to float32 first."
+        )
     return types[number]
 
 

@@ -16,7 +16,7 @@ from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 from onnxprune.runtime.values import AnyArray
 
-__all__ = ["DynamicDims", "choose_feeds", "dynamic_dims", "symbol"]
+__all__ = ["DynamicDims", "check_sample", "choose_feeds", "dynamic_dims", "symbol"]
 
 
 @dataclass(frozen=True)

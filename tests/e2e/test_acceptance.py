@@ -244,5 +244,3 @@ def test_model_in_memory_comes_back_in_memory(net, tmp_path, monkeypatch):
     assert result.path is None
     assert macs(result.model) <= 0.5 * macs(onnx.load(net))
     assert {p.name for p in tmp_path.iterdir()} == before
-
-
