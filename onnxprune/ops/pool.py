@@ -83,7 +83,7 @@ class MaxPool(_Pool):
             after = [a + e for a, e in zip(after, extra, strict=True)]
             function = (F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices)[rank - 1]
             padded = F.pad(x, flat_pads(before, after), value=-math.inf)
-            y, flat = function(padded, win.kernel, win.strides, 0, win.dilations)
+            y, flat = function(padded, win.kernel, win.strides, [0] * rank, win.dilations)
             column_major = bool(attribute(node, "storage_order", 0))
             return y, _unpadded_indices(flat, padded.shape[2:], x.shape, before, column_major=column_major)
 
@@ -96,7 +96,7 @@ def _unpadded_indices(
     """Turns flat positions within each padded map into flat positions within the whole unpadded input."""
     import torch
 
-    places = []
+    places: list[torch.Tensor] = []
     for size, pad in zip(reversed(padded), reversed(before), strict=True):
         places.insert(0, flat % size - pad)
         flat = flat // size
