@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
-import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -32,6 +32,11 @@ def _import_package(package: str) -> None:
 def _import_plugins() -> None:
     for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP):
         entry.load()
+
+
+def _file_of(member: object) -> str:
+    module = sys.modules.get(getattr(member, "__module__", None) or type(member).__module__)
+    return getattr(module, "__file__", None) or "?"
 
 
 class Registry(Generic[T]):
@@ -57,7 +62,7 @@ class Registry(Generic[T]):
         """
 
         def decorate(member: T) -> T:
-            file = inspect.getsourcefile(member) or "?" if callable(member) else "?"
+            file = _file_of(member)
             for name in names:
                 if name in self._members:
                     raise InternalError(
