@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +23,9 @@ _ALIGNMENT_BYTES = 64
 _PAGE_BYTES = 4096
 
 
-def save_model(model: Model, path: str | Path, *, external: bool | None = None) -> list[Path]:
+def save_model(
+    model: Model, path: str | Path, *, external: bool | None = None, check: Callable[[Path], None] | None = None
+) -> list[Path]:
     """Writes a model and returns the files written: the model, then its data file if there is one.
 
     With external data, tensors of 1 KiB and more go to `<name>.data` beside the model, one
@@ -34,6 +37,8 @@ def save_model(model: Model, path: str | Path, *, external: bool | None = None) 
         path: Where it goes.
         external: Whether weights go into a data file; None: when the source had one, or the
             weights are too large for an ONNX file.
+        check: Called with the complete file, its data file beside it, before either gets its
+            place; what it raises leaves everything as it was.
 
     Raises:
         OutputError: when the place cannot be written, or is the source itself.
@@ -50,6 +55,9 @@ def save_model(model: Model, path: str | Path, *, external: bool | None = None) 
         proto = export_model(model.graph, model.header, store.place) if external else model.to_proto()
         file = staging.open(target)
         file.write(proto.SerializeToString(deterministic=True))
+        written = staging.finish()
+        if check is not None:
+            check(written[target])
     return [target, data] if store.used else [target]
 
 

@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, alone or as a set.
 
-Every file is written beside its place under a hidden name, flushed to the disk, and renamed
-when all of them are complete. If a rename fails half way, those already done are undone.
+Every file is written in a hidden folder beside its place, flushed to the disk, and moved when
+all of them are complete. If a move fails half way, those already done are undone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -35,13 +36,13 @@ class Staging:
     """A context: files opened in it get their names when it ends without an error.
 
     Raises:
-        OutputError: from `open` and from the end of the context, when the system refuses; an
-            OSError inside the context becomes one too.
+        OutputError: from `open`, `finish` and from the end of the context, when the system
+            refuses; an OSError inside the context becomes one too.
     """
 
     def __init__(self) -> None:
         self._files: list[tuple[Path, Path, BinaryIO]] = []
-        self._hidden: list[Path] = []
+        self._folders: dict[Path, Path] = {}
 
     def __enter__(self) -> Staging:
         return self
@@ -51,7 +52,7 @@ class Staging:
         try:
             if target.exists() and not target.is_file():
                 raise OutputError(f"{target} exists and is not a file. Give the path of a file.")
-            hidden = self._reserve(target)
+            hidden = self._folder(target) / target.name
             descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             file = os.fdopen(descriptor, "wb")
         except OSError as error:
@@ -59,35 +60,46 @@ class Staging:
         self._files.append((hidden, target, file))
         return file
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is None:
-                self._commit()
-            elif isinstance(error, OSError):
-                raise output_error(self._files[-1][1] if self._files else Path("?"), error) from error
-        finally:
-            self._clear()
+    def finish(self) -> dict[Path, Path]:
+        """Completes the files, and returns target → where its content lies until the context ends.
 
-    def _reserve(self, target: Path) -> Path:
-        """Returns a free hidden name beside `target`; it is removed in the end, whatever happens."""
-        number = 0
-        while True:
-            hidden = target.with_name(f".{target.name[:200]}.{os.getpid()}-{number}.tmp")
-            if not os.path.lexists(hidden):
-                self._hidden.append(hidden)
-                return hidden
-            number += 1
-
-    def _commit(self) -> None:
+        Files that refer to one another by name do so there as they will in their places.
+        """
         for _, target, file in self._files:
+            if file.closed:
+                continue
             try:
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
             except OSError as error:
                 raise output_error(target, error) from error
+        return {target: hidden for hidden, target, _ in self._files}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.finish()
+                self._commit()
+            elif isinstance(error, OSError):
+                raise output_error(self._files[-1][1] if self._files else Path("?"), error) from error
+        finally:
+            self._clear()
+
+    def _folder(self, target: Path) -> Path:
+        """Returns a hidden folder beside `target`; it is removed in the end, whatever happens."""
+        number = 0
+        while target.parent not in self._folders:
+            hidden = target.with_name(f".{target.name[:100]}.{os.getpid()}-{number}.tmp")
+            number += 1
+            if not os.path.lexists(hidden):
+                hidden.mkdir()
+                self._folders[target.parent] = hidden
+        return self._folders[target.parent]
+
+    def _commit(self) -> None:
         done: list[tuple[Path, Path | None]] = []
         try:
             for hidden, target, _ in self._files:
@@ -100,17 +112,19 @@ class Staging:
             for target, old in reversed(done):
                 if old is None:
                     target.unlink(missing_ok=True)
-                else:
+                elif not (target.exists() and target.samefile(old)):  # else it was not moved yet
                     old.replace(target)
             raise
-        for folder in {target.parent for _, target, _ in self._files}:
+        for folder in self._folders:
             _sync_folder(folder)
 
     def _keep(self, target: Path) -> Path | None:
         """Returns a second name for what is at `target` now, None when there is nothing."""
         if not target.exists():
             return None
-        second = self._reserve(target)
+        kept = self._folders[target.parent] / "kept"
+        kept.mkdir(exist_ok=True)
+        second = kept / target.name
         try:
             os.link(target, second)
         except OSError:  # file systems without hard links
@@ -121,9 +135,8 @@ class Staging:
         for _, _, file in self._files:
             with contextlib.suppress(OSError):  # a full disk also fails the flush inside close
                 file.close()
-        for hidden in self._hidden:
-            with contextlib.suppress(OSError):
-                hidden.unlink(missing_ok=True)
+        for hidden in self._folders.values():
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import uuid
 from pathlib import Path
 
-from onnxprune.core.errors import OutputError
+from onnxprune.graph import Staging
 
 __all__ = ["write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` beside `path` and renames it into place.
+    """Writes `text` to `path` in UTF-8.
 
     Raises:
         OutputError: when the folder is missing, the place cannot be written or the disk is full;
             what stood at `path` before still stands.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with Staging() as staging:
+        staging.open(path).write(text.encode("utf-8"))

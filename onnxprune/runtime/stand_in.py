@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxprune.core.errors import ModelError
 from onnxprune.graph import Model, cut_at
 from onnxprune.runtime.support import find_unrunnable
 
@@ -31,13 +32,19 @@ class StandIn:
 
 
 def stand_in(model: Model) -> StandIn:
-    """Returns `model`, or a stand-in where onnxruntime cannot run all of it."""
+    """Returns `model`, or a stand-in where onnxruntime cannot run all of it.
+
+    Raises:
+        ModelError: when onnxruntime can run none of it.
+    """
     missing = find_unrunnable(model.to_proto())
     if not missing:
         return StandIn(model)
     places = {node.index for node in missing}
     nodes = model.nodes
     cut = cut_at(model, [nodes[i] for i in sorted(places)])
+    if not cut.model.nodes:
+        raise ModelError(f"onnxruntime can run none of the model, so nothing can be checked: {missing[0].reason}.")
     notes = [f"{m.op_type} '{m.name}' was cut out to run the rest: {m.reason}." for m in missing]
     if cut.dropped_nodes:
         listed = ", ".join(cut.dropped_nodes[:_LISTED]) + (", …" if len(cut.dropped_nodes) > _LISTED else "")
