@@ -53,6 +53,7 @@ def compress(
     lr: float | None = None,
     allocator: str | None = None,
     criterion: str | None = None,
+    approximate: bool | None = None,
     align: int | str | None = None,
     provider: str | None = None,
     threads: int | None = None,
@@ -85,6 +86,8 @@ def compress(
         lr: Peak learning rate.
         allocator: Name of the allocator, such as "global" or "uniform".
         criterion: Name of the criterion, such as "magnitude" or "bn_scale".
+        approximate: Whether channels may go over which an operator takes statistics, such as the
+            width that LayerNormalization normalises; retraining has to make up for it.
         align: Multiple that kept counts prefer, or "auto".
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
@@ -113,6 +116,7 @@ def compress(
         "lr": lr,
         "allocator": allocator,
         "criterion": criterion,
+        "approximate": approximate,
         "align": align,
         "provider": provider,
         "threads": threads,
@@ -126,11 +130,12 @@ def compress(
     return pipeline.compress(_merge(recipe, options), on_event=on_event or ignore_events)
 
 
-def inspect(model: ModelLike, *, on_event: EventHandler | None = None) -> Inspection:
+def inspect(model: ModelLike, *, approximate: bool = False, on_event: EventHandler | None = None) -> Inspection:
     """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
 
     Args:
         model: A path or a ModelProto.
+        approximate: Whether channels may go over which an operator takes statistics.
         on_event: Called with progress (`onnxprune.core.events`).
 
     Raises:
@@ -138,7 +143,7 @@ def inspect(model: ModelLike, *, on_event: EventHandler | None = None) -> Inspec
     """
     from onnxprune import pipeline
 
-    return pipeline.inspect(model, on_event=on_event or ignore_events)
+    return pipeline.inspect(model, approximate=approximate, on_event=on_event or ignore_events)
 
 
 def validate(

@@ -100,7 +100,7 @@ def _decide(recipe: Recipe, options: Mapping[str, Any]) -> list[Pass]:
         OpenData(recipe.data, recipe.eval_data, recipe.image_mean, recipe.image_std),
         FoldConstants(),
         FindShapes(seed=recipe.seed),
-        FindGroups(),
+        FindGroups(recipe.approximate),
         ScoreChannels(recipe.criterion, recipe.seed),
         AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options),
     ]
@@ -146,7 +146,9 @@ def command_line(recipe: Recipe) -> str:
         value = getattr(recipe, name)
         if name == "model" or value is None or value == info.default:
             continue
-        if isinstance(value, tuple):
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif isinstance(value, tuple):
             words += [f"--{name.replace('_', '-')}", ",".join(f"{v:g}" for v in value)]
         else:
             text = _budget_text(value) if isinstance(value, Budget) else str(_plain(value))
@@ -171,18 +173,19 @@ def _check_place(path: Path) -> None:
         raise OutputError(f"{path}: the folder {folder} is not writable. Change its permissions, or write elsewhere.")
 
 
-def inspect(model: ModelLike, on_event: EventHandler = ignore_events) -> Inspection:
+def inspect(model: ModelLike, *, approximate: bool = False, on_event: EventHandler = ignore_events) -> Inspection:
     """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
 
     Args:
         model: A path or a ModelProto.
+        approximate: As in `Recipe`.
         on_event: Called with progress.
 
     Raises:
         OnnxPruneError: when the model cannot be read or run.
     """
     bench = Bench(on_event=on_event)
-    run_passes([ImportModel(_source(model)), FoldConstants(), FindShapes(), FindGroups()], bench)
+    run_passes([ImportModel(_source(model)), FoldConstants(), FindShapes(), FindGroups(approximate)], bench)
     original, folded = bench.take("original", Model), bench.take("model", Model)
     analysis = bench.take("analysis", Analysis)
     costs = {name: COSTS.get(name)().polynomial(analysis, folded) for name in REPORTED}

@@ -146,6 +146,8 @@ class Recipe(_Options):
         size: Upper bound on bytes of weights.
         allocator: Name of the allocator that shares the budget out over groups.
         criterion: Name of the criterion that scores channels.
+        approximate: Whether channels may go over which an operator takes statistics, such as the
+            width that LayerNormalization normalises.
         align: Multiple that kept counts prefer; "auto" asks the provider's hardware.
         data: Training data: a path, or a mapping from names to arrays; None for no retraining.
         eval_data: Evaluation data, in the same forms.
@@ -168,6 +170,7 @@ class Recipe(_Options):
     size: Annotated[Budget | None, _budget("size")] = None
     allocator: str = "global"
     criterion: str = "magnitude"
+    approximate: bool = False
     align: Align = "auto"
     data: DataSource | None = None
     eval_data: DataSource | None = None

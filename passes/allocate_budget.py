@@ -53,5 +53,7 @@ class AllocateBudget(Pass):
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)
-        plan = select_channels(allocation, scores, bench.take("original", Model).sha256, self.options)
+        approximate = {group.name: group.approximate for group in analysis.groups if group.approximate}
+        digest = bench.take("original", Model).sha256
+        plan = select_channels(allocation, scores, digest, self.options, approximate)
         return {"allocation": allocation, "plan": plan}

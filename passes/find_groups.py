@@ -15,7 +15,13 @@ __all__ = ["FindGroups"]
 
 @dataclass(frozen=True)
 class FindGroups(Pass):
-    """Gives "analysis": groups, frozen channels with reasons, cost polynomials."""
+    """Gives "analysis": groups, frozen channels with reasons, cost polynomials.
+
+    Attributes:
+        approximate: Whether channels may go over which an operator takes statistics.
+    """
+
+    approximate: bool = False
 
     name = "find_groups"
     needs = ("model", "shapes")
@@ -23,7 +29,16 @@ class FindGroups(Pass):
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Analyses the model."""
-        analysis = analyse(bench.take("model", Model), bench.take("shapes", ConcreteShapes))
+        analysis = analyse(
+            bench.take("model", Model), bench.take("shapes", ConcreteShapes), approximate=self.approximate
+        )
+        soft = [group.name for group in analysis.groups if group.approximate]
+        if soft:
+            bench.note(
+                f"Approximate removal was allowed: {len(soft)} of {len(analysis.groups)} groups run through operators "
+                f"that take statistics over them ({', '.join(soft[:3])}{', …' if len(soft) > 3 else ''}). What they "
+                "lose changes the statistics of what stays; retrain to make up for it."
+            )
         for op, count in analysis.unknown_ops.items():
             times = "once" if count == 1 else f"{count} times"
             bench.note(f"Operator {op} ({times}) has no axis rule; the channels it touches stay.")

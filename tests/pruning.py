@@ -40,10 +40,10 @@ class Analysed:
         )
 
 
-def analysed(proto: onnx.ModelProto) -> Analysed:
+def analysed(proto: onnx.ModelProto, *, approximate: bool = False) -> Analysed:
     """Returns the model after folding, with its analysis."""
     bench = Bench()
-    run_passes([ImportModel(proto), FoldConstants(), FindShapes(), FindGroups()], bench)
+    run_passes([ImportModel(proto), FoldConstants(), FindShapes(), FindGroups(approximate)], bench)
     return Analysed(bench.take("model", Model), bench.take("analysis", Analysis))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from onnxprune.cli.options import (
+    APPROXIMATE_HELP,
     DATA_HELP,
     image_options,
     output_options,
@@ -33,6 +34,7 @@ __all__ = ["compress"]
 @recipe_option("--lr", "Peak learning rate. [default: the trainer's choice]", float)
 @recipe_option("--allocator", "How groups share the budget: global or uniform. [default: global]")
 @recipe_option("--criterion", "How channels are scored: magnitude or bn_scale. [default: magnitude]")
+@recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
 @recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
 @runtime_options
 @recipe_option("--seed", "Seed of everything random. [default: 0]", int)

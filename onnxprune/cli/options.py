@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "APPROXIMATE_HELP",
     "DATA_HELP",
     "image_options",
     "json_option",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+APPROXIMATE_HELP = "Also prune channels over which an operator takes statistics (LayerNorm's width); retrain then."
 DATA_HELP = "An .npz or .npy file."
 _META = "onnxprune.recipe"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -58,7 +60,12 @@ def output_options(command: Command) -> Command:
 
 
 def recipe_option(
-    flag: str, help_text: str, kind: click.ParamType[Any] | type = str, metavar: str | None = None
+    flag: str,
+    help_text: str,
+    kind: click.ParamType[Any] | type = str,
+    metavar: str | None = None,
+    *,
+    switch: bool = False,
 ) -> Callable[[Command], Command]:
     """Returns a decorator that adds an option of `Recipe`, named as its field with "-" for "_".
 
@@ -67,11 +74,14 @@ def recipe_option(
         help_text: What it does, with its default.
         kind: Type of the value.
         metavar: How the value is called in the help.
+        switch: Whether the option stands alone, without a value.
     """
 
     def store(ctx: click.Context, param: click.Parameter, value: object) -> None:
         recipe_options(ctx)[str(param.name)] = value
 
+    if switch:
+        return click.option(flag, is_flag=True, default=None, help=help_text, expose_value=False, callback=store)
     flags = ("-o", flag) if flag == "--out" else (flag,)
     return click.option(*flags, type=kind, metavar=metavar, help=help_text, expose_value=False, callback=store)
 

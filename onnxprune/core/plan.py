@@ -26,12 +26,15 @@ class Plan:
         sizes: Group name → number of channels before.
         kept: Group name → kept indices, ascending.
         options: What led here (criterion, allocator, budgets, seed), for the record.
+        approximate: Group name → why removing its channels changes a statistic; exact groups
+            are absent.
     """
 
     model_sha256: str
     sizes: Mapping[str, int]
     kept: Mapping[str, tuple[int, ...]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    approximate: Mapping[str, str] = field(default_factory=dict)
 
     def mask(self, group: str) -> NDArray[np.bool_]:
         """Returns the keep mask of a group: bool [size]."""
@@ -45,11 +48,13 @@ class Plan:
             "onnxprune_plan": PLAN_VERSION,
             "model_sha256": self.model_sha256,
             "options": dict(self.options),
-            "groups": [
-                {"name": name, "size": size, "kept": list(self.kept[name])} for name, size in self.sizes.items()
-            ],
+            "groups": [self._group(name) for name in self.sizes],
         }
         return json.dumps(content, indent=1) + "\n"
+
+    def _group(self, name: str) -> dict[str, Any]:
+        record: dict[str, Any] = {"name": name, "size": self.sizes[name], "kept": list(self.kept[name])}
+        return record | ({"approximate": self.approximate[name]} if name in self.approximate else {})
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -62,6 +67,7 @@ class Plan:
             content = json.loads(text)
             version = content["onnxprune_plan"]
             groups = [(str(g["name"]), int(g["size"]), tuple(int(i) for i in g["kept"])) for g in content["groups"]]
+            approximate = {str(g["name"]): str(g["approximate"]) for g in content["groups"] if "approximate" in g}
             digest, options = str(content["model_sha256"]), dict(content["options"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"Not an onnxprune plan: {error}. Expected the JSON that `compress` writes.") from error
@@ -72,4 +78,4 @@ class Plan:
                 raise InputError(
                     f"Plan, group {name!r}: kept indices must be ascending, at least one, and within 0..{size - 1}."
                 )
-        return cls(digest, {n: s for n, s, _ in groups}, {n: k for n, _, k in groups}, options)
+        return cls(digest, {n: s for n, s, _ in groups}, {n: k for n, _, k in groups}, options, approximate)

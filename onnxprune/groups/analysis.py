@@ -87,14 +87,16 @@ def channel_labels(axis: Axis, atom: Atom) -> NDArray[np.int64]:
     return flat
 
 
-def analyse(model: Model, shapes: ConcreteShapes) -> Analysis:
+def analyse(model: Model, shapes: ConcreteShapes, *, approximate: bool = False) -> Analysis:
     """Returns the analysis of a model.
 
     Args:
         model: The graph, constants folded.
         shapes: Shapes of every tensor from concrete runs.
+        approximate: Whether channels may go over which an operator takes statistics, such as the
+            width that LayerNormalization normalises; their groups say so.
     """
-    inference = Inference(model, shapes)
+    inference = Inference(model, shapes, exact=not approximate)
     sweep = MaskSweep(inference)
     members = _members(inference)
     named = _name_groups({a: m for a, m in members.items() if not a.pinned and a.size > 1})

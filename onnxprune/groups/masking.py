@@ -2,7 +2,8 @@
 
 Every slice of every initializer that a dropped channel touches is zeroed, consumers included.
 Masking producers alone would be wrong: a bias, a normalisation shift or sigmoid(0) would still
-reach the consumers.
+reach the consumers. Operators that take statistics over masked channels, where that was allowed,
+take them over the kept ones (`onnxprune.groups.narrow`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onnxprune.core.plan import Plan
 from onnxprune.graph import Model
 from onnxprune.graph.values import is_float
 from onnxprune.groups.analysis import Analysis
+from onnxprune.groups.narrow import narrow_statistics
 
 __all__ = ["masked_model", "plan_masks", "touched"]
 
@@ -54,4 +56,5 @@ def masked_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
             index = (slice(None),) * position + (~keep,)
             value[index] = 1 if name in analysis.ones else 0
         masked.replace(name, value)
+    narrow_statistics(model, masked, analysis.inference, masks)
     return masked

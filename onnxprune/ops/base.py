@@ -186,12 +186,17 @@ class OpRule(ABC):
         domain: Operator domain; "" is ai.onnx.
         since: First operator-set version it holds for.
         until: Last one, or None for every later one.
+        statistics: Whether the operator takes statistics over axes that `soften` marked. Removing
+            their channels is then an approximation, and a masked twin of the model runs the node on
+            what is kept (`onnxprune.groups.narrow`): at masked channels of those axes its
+            outputs hold zero.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
     domain: ClassVar[str] = ""
     since: ClassVar[int] = 1
     until: ClassVar[int | None] = None
+    statistics: ClassVar[bool] = False
 
     @abstractmethod
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:

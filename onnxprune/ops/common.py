@@ -19,6 +19,7 @@ __all__ = [
     "regroup",
     "set_all",
     "settle_contraction",
+    "soften",
     "sum_mask",
 ]
 
@@ -112,6 +113,15 @@ def set_all(node: gs.Node, ctx: MaskContext, mask: Mask) -> None:
 def sum_mask(states: Sequence[Mask]) -> Mask:
     """What a sum of terms holds: zero only where every term is zero (and none is absent)."""
     return Mask.ZERO if all(s is Mask.ZERO for s in states) else Mask.FINITE
+
+
+def soften(axis: Axis, ctx: AxisContext, reason: str) -> None:
+    """Keeps every channel of `axis` for `reason`, or lets go approximately where that was asked for."""
+    if ctx.exact:
+        pin(axis, reason)
+        return
+    for atom in leaves(axis):
+        atom.soft.setdefault(reason)
 
 
 def product_mask(states: Sequence[Mask]) -> Mask:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import pin, unify
+from onnxprune.axes import leaves, pin, unify
 from onnxprune.ops.base import (
     AxisContext,
     AxisList,
@@ -19,7 +19,7 @@ from onnxprune.ops.base import (
     input_name,
     open_atoms,
 )
-from onnxprune.ops.common import broadcast, product_mask, set_all, sum_mask
+from onnxprune.ops.common import broadcast, product_mask, soften, sum_mask
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -84,15 +84,16 @@ class BatchNormalization(OpRule):
 
 @register_op
 class LayerNormalization(OpRule):
-    """Statistics over the trailing axes: dropping one of their channels would change all others."""
+    """Statistics over the trailing axes: dropping one of their channels changes all others."""
 
     names = ("LayerNormalization",)
+    statistics = True
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         x = ctx.axes(node.inputs[0].name)
         first = int(attribute(node, "axis", -1)) % len(x)
         for axis in x[first:]:
-            pin(axis, f"{describe(node)} takes statistics over this axis")
+            soften(axis, ctx, f"{describe(node)} takes statistics over this axis")
         operands = [x] + [ctx.axes(t.name) for t in node.inputs[1:] if t.name]
         broadcast(operands, ctx.shape(node.inputs[0].name), describe(node))
         statistics: AxisList = list(x)
@@ -102,8 +103,13 @@ class LayerNormalization(OpRule):
         return [list(x)] + [list(statistics) for _ in node.outputs[1:]]
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
-        # normalising zeros over other channels gives the bias, not zero
-        set_all(node, ctx, Mask.FINITE)
+        x = node.inputs[0].name
+        first = int(attribute(node, "axis", -1)) % len(ctx.axes(x))
+        inside = {atom for axis in ctx.axes(x)[first:] for atom in leaves(axis)}
+        for output in node.outputs:
+            for atom in open_atoms(ctx, output.name):
+                # over other axes, normalising zeros gives the bias
+                ctx.set(output.name, atom, Mask.ZERO if atom in inside else Mask.FINITE)
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch

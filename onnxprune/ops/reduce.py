@@ -21,7 +21,7 @@ from onnxprune.ops.base import (
     integers,
     open_atoms,
 )
-from onnxprune.ops.common import fresh, pin_input
+from onnxprune.ops.common import fresh, pin_input, soften
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ArgReduce", "Reduce"]
 
 _ADDITIVE = ("ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare")
+_STATISTICS = ("ReduceMax", "ReduceMean", "ReduceMin")
 _SINGULAR = ("ReduceLogSum", "ReduceLogSumExp", "ReduceProd")
 
 
@@ -39,7 +40,8 @@ _SINGULAR = ("ReduceLogSum", "ReduceLogSumExp", "ReduceProd")
 class Reduce(OpRule):
     """Reduces over `axes`: an attribute first, an input since version 13 (sum) or 18."""
 
-    names = (*_ADDITIVE, *_SINGULAR, "ReduceMax", "ReduceMean", "ReduceMin")
+    names = (*_ADDITIVE, *_SINGULAR, *_STATISTICS)
+    statistics = True
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         pin_input(node, 1, ctx, "reads it as axes")
@@ -55,8 +57,10 @@ class Reduce(OpRule):
             if position not in reduced:
                 out.append(axis)
                 continue
-            if node.op not in _ADDITIVE:
-                pin(axis, f"{describe(node)} takes statistics over this axis")
+            if node.op in _STATISTICS:
+                soften(axis, ctx, f"{describe(node)} takes statistics over this axis")
+            elif node.op in _SINGULAR:
+                pin(axis, f"{describe(node)} is not finite over masked channels")
             ctx.note(node, f"reduced{position}", axis)
             if attribute(node, "keepdims", 1):
                 out.append(Atom(1, "has size one"))
@@ -76,7 +80,7 @@ class Reduce(OpRule):
         for position in range(len(ctx.axes(name))):
             axis = ctx.noted(node, f"reduced{position}")
             for atom in dict.fromkeys(leaves(axis)) if axis is not None else ():
-                if not atom.pinned and ctx.state(name, atom) is not Mask.ZERO:
+                if node.op in _ADDITIVE and not atom.pinned and ctx.state(name, atom) is not Mask.ZERO:
                     pin(atom, f"{describe(node)} sums over channels that are not zero where masked")
         for atom in open_atoms(ctx, output):
             if node.op in _SINGULAR:

@@ -97,6 +97,7 @@ def group_records(
             kept=kept.get(g.name, g.size),
             alignment=(alignment or {}).get(g.name),
             macs_share=(macs_share or {}).get(g.name),
+            approximate=g.approximate,
         )
         for g in groups
     )

@@ -138,13 +138,17 @@ class Evaluation(_Record):
 
 
 class GroupRecord(_Record):
-    """A group of coupled channels; `macs_share` is the share of all MACs it runs through."""
+    """A group of coupled channels; `macs_share` is the share of all MACs it runs through.
+
+    `approximate` says why removing its channels changes a statistic; "" where removal is exact.
+    """
 
     name: str
     size: int
     kept: int
     alignment: int | None = None
     macs_share: Figure = None
+    approximate: str = ""
 
 
 class FrozenRecord(_Record):
