@@ -48,27 +48,36 @@ def infeasible(problem: Problem) -> BudgetError:
 
 
 def allocation_notes(problem: Problem, search: Search, units: Counts, floors: Counts) -> tuple[str, ...]:
-    """Returns one sentence per group out of alignment or below its floor, and one for a missed band."""
-    notes = []
+    """Returns what departs from the wishes: groups out of alignment or below their floor, a missed band."""
     budget = " and ".join(problem.limits)
+    unaligned: dict[int, list[str]] = {}
+    low: list[str] = []
     for group, kept, unit, floor in zip(
         problem.groups, search.counts.tolist(), units.tolist(), floors.tolist(), strict=True
     ):
         found = honoured(kept, group.size, unit)
         if found < unit:
             kind = f"a multiple of {found}" if found > 1 else "not aligned"
-            notes.append(
-                f"{group.name} keeps {kept} of {group.size} channels, {kind} instead of a multiple of {unit}: "
-                f"multiples of {unit} do not land between {percent(BAND)} and 100 % of the {budget} budget."
-            )
+            unaligned.setdefault(unit, []).append(f"{group.name} keeps {kept} of {group.size} channels ({kind})")
         if kept < floor:
-            notes.append(
-                f"{group.name} keeps {kept} of {group.size} channels, below the floor of {floor}: "
-                f"the {budget} budget cannot be met otherwise."
-            )
+            low.append(f"{group.name} keeps {kept} of {group.size} channels (floor {floor})")
+    notes = [
+        f"{_count(groups)} no multiple of {unit} channels, because such counts do not land between {percent(BAND)} "
+        f"and 100 % of the {budget} budget: {'; '.join(groups)}."
+        for unit, groups in unaligned.items()
+    ]
+    if low:
+        notes.append(
+            f"{_count(low)} fewer channels than the floor, because the {budget} budget cannot be met otherwise: "
+            f"{'; '.join(low)}."
+        )
     if not search.in_band():
         notes.append(
             f"Only {percent(search.utilisation(search.counts))} of the {budget} budget is used: one channel more "
             "exceeds it in every group that is not complete, and no exchange that was tried comes closer."
         )
     return tuple(notes)
+
+
+def _count(groups: list[str]) -> str:
+    return "1 group keeps" if len(groups) == 1 else f"{len(groups)} groups keep"

@@ -194,7 +194,7 @@ def test_errors_of_the_pipeline_become_exit_codes(
 def test_inspect_lists_inputs_groups_frozen_reasons_and_range(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "inspect", lambda model, on_event: INSPECTION)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: INSPECTION)
     outcome = run("inspect", "net.onnx")
     assert outcome.exit_code == 0, outcome.output
     shown = " ".join(outcome.stdout.split())
@@ -213,12 +213,12 @@ def test_inspect_says_so_when_nothing_can_be_pruned(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = dataclasses.replace(INSPECTION, groups=(), group_macs={})
-    monkeypatch.setattr(pipeline, "inspect", lambda model, on_event: empty)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: empty)
     assert "No channel can be pruned" in run("inspect", "net.onnx").stdout
 
 
 def test_inspect_json_holds_every_field(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "inspect", lambda model, on_event: INSPECTION)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: INSPECTION)
     content = json.loads(run("inspect", "net.onnx", "--json").stdout)
     assert set(content) == {field.name for field in dataclasses.fields(Inspection)}
     assert content["groups"][0]["members"][1]["initializer"] == "conv2.weight"
@@ -246,7 +246,8 @@ def test_help_of_compress_lists_every_option_and_default_of_the_recipe(run: Call
     text = " ".join(run("compress", "--help").stdout.split())
     for name, field in Recipe.model_fields.items():
         assert ("MODEL" if name == "model" else f"--{name.replace('_', '-')}") in text
-        if field.default not in (None, ...) and not field.is_required():
+        # a switch is off unless it is given
+        if field.default not in (None, ...) and field.default is not False and not field.is_required():
             assert f"[default: {field.default}]" in text, name
     assert all(flag in text for flag in ("-o,", "--recipe", "--json", "--quiet", "--verbose"))
 
