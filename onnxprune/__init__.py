@@ -57,6 +57,7 @@ def compress(
     align: int | str | None = None,
     provider: str | None = None,
     threads: int | None = None,
+    gates: str | Sequence[str] | None = None,
     seed: int | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -91,6 +92,7 @@ def compress(
         align: Multiple that kept counts prefer, or "auto".
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
+        gates: Bounds on what is measured, such as "speedup>=1.2" (`onnxprune.core.gate`).
         seed: Seed of everything random; the same seed gives the same bytes.
         run_dir: Folder for the plan and the passes' records.
         report: Where report.json goes.
@@ -99,6 +101,7 @@ def compress(
         on_event: Called with progress (`onnxprune.core.events`).
 
     Raises:
+        GateError: when a gate is not met; everything is written, and the Result is its `outcome`.
         OnnxPruneError: when the user can act on it; `exit_code` tells the kinds apart
             (`onnxprune.core.errors`).
     """
@@ -120,6 +123,7 @@ def compress(
         "align": align,
         "provider": provider,
         "threads": threads,
+        "gates": gates,
         "seed": seed,
         "run_dir": run_dir,
         "report": report,
@@ -155,6 +159,7 @@ def validate(
     image_std: float | Sequence[float] | None = None,
     provider: str | None = None,
     threads: int | None = None,
+    gates: str | Sequence[str] | None = None,
     on_event: EventHandler | None = None,
 ) -> Report:
     """Returns how a slim model compares with its original: outputs, accuracy on `data`, size, latency.
@@ -167,9 +172,11 @@ def validate(
         image_std: Standard deviation of uint8 images, likewise.
         provider: "auto" (the default), "cpu" or "cuda".
         threads: Threads per onnxruntime session.
+        gates: Bounds on what is measured, as in `compress`.
         on_event: Called with progress (`onnxprune.core.events`).
 
     Raises:
+        GateError: when a gate is not met; the Report is its `outcome`.
         OnnxPruneError: when a model or the data cannot be used, or the two models differ in
             inputs or outputs.
     """
@@ -184,6 +191,7 @@ def validate(
         "image_std": image_std,
         "provider": provider,
         "threads": threads,
+        "gates": gates,
     }
     return pipeline.validate(**dict(Comparison.from_mapping(options)), on_event=on_event or ignore_events)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 
 from onnxprune.core.budget import Budget
-from onnxprune.core.errors import ModelError, OutputError, UsageError
+from onnxprune.core.errors import GateError, ModelError, OutputError, UsageError
 from onnxprune.core.events import EventHandler, ignore_events
+from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
 from onnxprune.core.result import Inspection, Result
 from onnxprune.core.run import run_passes
@@ -47,6 +48,7 @@ from onnxprune.passes.write_report import (
     source_files,
 )
 from onnxprune.recipe import Recipe
+from onnxprune.report.gates import failures, gate_records
 from onnxprune.report.records import latency_report, output_records
 from onnxprune.report.schema import Parity, Report
 from onnxprune.report.write import write_text
@@ -66,6 +68,7 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
         on_event: Called with progress.
 
     Raises:
+        GateError: when a gate is not met; everything is written, and the result is its `outcome`.
         OnnxPruneError: when the user can act on it; nothing is written then.
     """
     out, report_path = recipe.out_path, recipe.report_path
@@ -85,12 +88,16 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
     if recipe.run_dir is not None:
         write_text(recipe.run_dir / "report.json", report.to_json())
     in_memory = not isinstance(recipe.model, Path)
-    return Result(
+    result = Result(
         path=out,
         plan=bench.take("plan", Plan),
         report=report.model_dump(mode="json"),
         model=bench.take("slim", Model).to_proto() if in_memory else None,
     )
+    if failures(report):
+        written = f" The model was written to {out} all the same." if out is not None else ""
+        raise GateError(failures(report) + written, result)
+    return result
 
 
 def _decide(recipe: Recipe, options: Mapping[str, Any]) -> list[Pass]:
@@ -120,7 +127,15 @@ def _produce(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecor
         *retraining,
         ValidateModel(recipe.provider, recipe.threads, recipe.seed),
         ExportModel(recipe.out_path),
-        WriteReport(recipe.report_path, command_line(recipe), options, recipe.budgets, recipe.seed, records),
+        WriteReport(
+            path=recipe.report_path,
+            command=command_line(recipe),
+            options=options,
+            budgets=recipe.budgets,
+            seed=recipe.seed,
+            records=records,
+            gates=recipe.gates,
+        ),
     ]
 
 
@@ -136,7 +151,7 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, Budget):
         return f"{value.value:g}" if value.relative else f"{value.value:g} {value.resource}"
-    return str(value) if isinstance(value, Path) else f"<{type(value).__name__}>"
+    return str(value) if isinstance(value, Path | Gate) else f"<{type(value).__name__}>"
 
 
 def command_line(recipe: Recipe) -> str:
@@ -148,6 +163,8 @@ def command_line(recipe: Recipe) -> str:
             continue
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
+        elif name == "gates":
+            words += [word for gate in value for word in ("--gate", str(gate))]
         elif isinstance(value, tuple):
             words += [f"--{name.replace('_', '-')}", ",".join(f"{v:g}" for v in value)]
         else:
@@ -229,6 +246,7 @@ def validate(
     image_std: Any = None,
     provider: str = "auto",
     threads: int | None = None,
+    gates: Sequence[Gate] = (),
     on_event: EventHandler = ignore_events,
 ) -> Report:
     """Returns how a slim model compares with its original: outputs, accuracy, size, latency.
@@ -241,9 +259,11 @@ def validate(
         image_std: Standard deviation of uint8 images.
         provider: "auto", "cpu" or "cuda".
         threads: Threads per onnxruntime session.
+        gates: Bounds on what is measured.
         on_event: Called with progress.
 
     Raises:
+        GateError: when a gate is not met; the report is its `outcome`.
         OnnxPruneError: when a model or the data cannot be used, or the interfaces differ.
     """
     bench = Bench(on_event=on_event)
@@ -256,7 +276,7 @@ def validate(
     feeds = find_feeds(runnable.to_proto(), runnable.inputs(), rng=np.random.default_rng(0))
     bench.artifacts |= {"slim": second, "feeds": feeds}
     records = run_passes([ValidateModel(provider, threads)], bench)
-    return Report(
+    report = Report(
         command=shlex.join(["onnxprune", "validate", _plain(_source(original)), _plain(_source(slim))]),
         model=model_record(first, first.path),
         output=model_record(second, second.path),
@@ -269,6 +289,10 @@ def validate(
         passes=tuple(pass_record(r) for r in records),
         environment=environment(),
     )
+    report = report.model_copy(update={"gates": gate_records(gates, report)})
+    if failures(report):
+        raise GateError(failures(report), report)
+    return report
 
 
 def _check_interface(first: Model, second: Model) -> None:

@@ -32,6 +32,7 @@ from pydantic import (
 
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import InputError, UsageError
+from onnxprune.core.gate import Gate
 
 if TYPE_CHECKING:
     import onnx
@@ -87,6 +88,12 @@ def _numbers(value: Any) -> Any:
     return (value,) if isinstance(value, int | float) else value
 
 
+def _gates(value: Any) -> Any:
+    """Returns one text, one gate or several of either as gates."""
+    several = value if isinstance(value, list | tuple) else (value,)
+    return tuple(Gate.parse(item) if isinstance(item, str) else item for item in several)
+
+
 def _data(value: Any) -> Any:
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
@@ -100,6 +107,7 @@ if not TYPE_CHECKING:
     ModelSource = Annotated[Any, BeforeValidator(_model)]
     DataSource = Annotated[Any, BeforeValidator(_data)]
 Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
+Gates = Annotated[tuple[Gate, ...], BeforeValidator(_gates)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 
 
@@ -161,6 +169,7 @@ class Recipe(_Options):
         run_dir: Folder for plan and records; None keeps none.
         report: Where report.json goes; None means `report_path`.
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
+        gates: Bounds on what is measured, such as "speedup>=1.2" (`onnxprune.core.gate`).
     """
 
     model: ModelSource
@@ -184,6 +193,7 @@ class Recipe(_Options):
     run_dir: Path | None = None
     report: Path | None = None
     threads: int | None = Field(default=None, ge=1)
+    gates: Gates = ()
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -222,7 +232,9 @@ class Recipe(_Options):
             raise UsageError("There is no budget to meet. Give --flops, --params or --size, for example --flops 0.5.")
         if self.data is None and self.epochs:
             raise UsageError(f"--epochs {self.epochs} needs training data. Give --data, or leave --epochs out.")
-        _check_images(self.image_mean, self.image_std, has_data=self.data is not None or self.eval_data is not None)
+        has_data = self.data is not None or self.eval_data is not None
+        _check_images(self.image_mean, self.image_std, has_data=has_data)
+        _check_gates(self.gates, has_data=self.eval_data is not None)
         seen: dict[Path, str] = {}
         for name, path in (("MODEL", self.model), ("--out", self.out_path), ("--report", self.report_path)):
             if not isinstance(path, Path):
@@ -258,6 +270,7 @@ class Comparison(_Options):
         image_std: As in `Recipe`.
         provider: Execution provider that runs both.
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
+        gates: As in `Recipe`.
     """
 
     original: ModelSource
@@ -267,6 +280,7 @@ class Comparison(_Options):
     image_std: Channels | None = None
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    gates: Gates = ()
 
     def check_together(self) -> None:
         """Checks what no single option shows.
@@ -275,6 +289,7 @@ class Comparison(_Options):
             UsageError: when the options do not go together.
         """
         _check_images(self.image_mean, self.image_std, has_data=self.data is not None)
+        _check_gates(self.gates, has_data=self.data is not None)
 
 
 def _check_images(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, *, has_data: bool) -> None:
@@ -283,6 +298,12 @@ def _check_images(mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
             raise UsageError(f"{flag} speaks of images, and there is no data. Give data, or leave {flag} out.")
     if std is not None and min(std) <= 0:
         raise UsageError(f"--image-std {min(std):g}: a standard deviation is greater than zero.")
+
+
+def _check_gates(gates: Iterable[Gate], *, has_data: bool) -> None:
+    for gate in gates:
+        if gate.needs_evaluation and not has_data:
+            raise UsageError(f"--gate {gate} needs evaluation data. Give it, or leave the gate out.")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

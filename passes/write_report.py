@@ -11,12 +11,14 @@ from typing import Any
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
 from onnxprune.core.certificate import Certificate
+from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.cost import COSTS
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.report import schema
+from onnxprune.report.gates import gate_records
 from onnxprune.report.records import (
     budget_record,
     evaluation_record,
@@ -60,6 +62,7 @@ class WriteReport(Pass):
         budgets: What was asked.
         seed: Seed of the run.
         records: Records of the passes so far; the manager's list, which it goes on filling.
+        gates: Bounds on what was measured.
     """
 
     path: Path | None
@@ -68,6 +71,7 @@ class WriteReport(Pass):
     budgets: Sequence[Budget]
     seed: int
     records: Sequence[PassRecord] = field(default_factory=list)
+    gates: Sequence[Gate] = ()
 
     name = "write_report"
     needs = ("original", "slim", "analysis", "allocation", "plan", "certificate", "latency", "differences", "files")
@@ -80,6 +84,7 @@ class WriteReport(Pass):
             OutputError: when the place cannot be written.
         """
         report = self._report(bench)
+        report = report.model_copy(update={"gates": gate_records(self.gates, report)})
         if self.path is not None:
             schema.write_report(report, self.path)
         return {"report": report}

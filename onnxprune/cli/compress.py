@@ -7,6 +7,7 @@ import click
 from onnxprune.cli.options import (
     APPROXIMATE_HELP,
     DATA_HELP,
+    GATE_HELP,
     image_options,
     output_options,
     recipe_option,
@@ -16,6 +17,7 @@ from onnxprune.cli.options import (
 )
 from onnxprune.cli.output import show_report
 from onnxprune.cli.progress import show_progress
+from onnxprune.core.errors import GateError
 
 __all__ = ["compress"]
 
@@ -37,6 +39,7 @@ __all__ = ["compress"]
 @recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
 @recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
 @runtime_options
+@recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
 @recipe_option("--seed", "Seed of everything random. [default: 0]", int)
 @recipe_option("--run-dir", "Folder for the plan and the passes' records. [default: none is kept]")
 @recipe_option("--report", "Where report.json goes. [default: <stem of OUT>.report.json beside OUT]")
@@ -64,6 +67,11 @@ def compress(
 
     options = recipe_options(ctx) | {"model": model}
     run = Recipe.from_mapping(options) if recipe is None else Recipe.from_toml(recipe, options)
-    with show_progress(quiet=quiet) as on_event:
-        result = pipeline.compress(run, on_event=on_event)
+    try:
+        with show_progress(quiet=quiet) as on_event:
+            result = pipeline.compress(run, on_event=on_event)
+    except GateError as error:
+        if error.outcome is not None:
+            show_report(Report.model_validate(error.outcome.report), as_json=as_json, verbose=verbose)
+        raise
     show_report(Report.model_validate(result.report), as_json=as_json, verbose=verbose)

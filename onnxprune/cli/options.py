@@ -15,6 +15,7 @@ import click
 __all__ = [
     "APPROXIMATE_HELP",
     "DATA_HELP",
+    "GATE_HELP",
     "image_options",
     "json_option",
     "output_options",
@@ -27,6 +28,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 APPROXIMATE_HELP = "Also prune channels over which an operator takes statistics (LayerNorm's width); retrain then."
 DATA_HELP = "An .npz or .npy file."
+GATE_HELP = "A bound that must hold, such as 'speedup>=1.2' or 'top1_drop<=0.5'; else exit code 3. May be repeated."
 _META = "onnxprune.recipe"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -66,8 +68,11 @@ def recipe_option(
     metavar: str | None = None,
     *,
     switch: bool = False,
+    multiple: bool = False,
 ) -> Callable[[Command], Command]:
     """Returns a decorator that adds an option of `Recipe`, named as its field with "-" for "_".
+
+    A list is named in the plural, and the option that adds to it in the singular.
 
     Args:
         flag: The option, such as "--batch-size"; "-o" is added to "--out".
@@ -75,15 +80,18 @@ def recipe_option(
         kind: Type of the value.
         metavar: How the value is called in the help.
         switch: Whether the option stands alone, without a value.
+        multiple: Whether it may be given several times.
     """
 
     def store(ctx: click.Context, param: click.Parameter, value: object) -> None:
-        recipe_options(ctx)[str(param.name)] = value
+        recipe_options(ctx)[str(param.name)] = None if multiple and not value else value
 
     if switch:
         return click.option(flag, is_flag=True, default=None, help=help_text, expose_value=False, callback=store)
-    flags = ("-o", flag) if flag == "--out" else (flag,)
-    return click.option(*flags, type=kind, metavar=metavar, help=help_text, expose_value=False, callback=store)
+    flags = {"--out": ("-o", flag), "--gate": (flag, "gates")}.get(flag, (flag,))
+    return click.option(
+        *flags, type=kind, metavar=metavar, multiple=multiple, help=help_text, expose_value=False, callback=store
+    )
 
 
 def recipe_options(ctx: click.Context) -> dict[str, object]:

@@ -6,6 +6,7 @@ import click
 
 from onnxprune.cli.options import (
     DATA_HELP,
+    GATE_HELP,
     image_options,
     output_options,
     recipe_option,
@@ -15,6 +16,7 @@ from onnxprune.cli.options import (
 )
 from onnxprune.cli.output import show_report
 from onnxprune.cli.progress import show_progress
+from onnxprune.core.errors import GateError
 
 __all__ = ["validate"]
 
@@ -25,6 +27,7 @@ __all__ = ["validate"]
 @recipe_option("--data", f"Evaluation data. {DATA_HELP}")
 @image_options
 @runtime_options
+@recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
 @output_options
 @click.pass_context
 def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet: bool, verbose: int) -> None:
@@ -35,6 +38,11 @@ def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet:
     from onnxprune.recipe import Comparison
 
     run = Comparison.from_mapping(recipe_options(ctx) | {"original": original, "slim": slim})
-    with show_progress(quiet=quiet) as on_event:
-        report = pipeline.validate(**dict(run), on_event=on_event)
+    try:
+        with show_progress(quiet=quiet) as on_event:
+            report = pipeline.validate(**dict(run), on_event=on_event)
+    except GateError as error:
+        if error.outcome is not None:
+            show_report(error.outcome, as_json=as_json, verbose=verbose)
+        raise
     show_report(report, as_json=as_json, verbose=verbose)

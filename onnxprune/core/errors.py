@@ -15,6 +15,8 @@ InternalError        70   our own mistake; shown with its traceback
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BudgetError",
     "CertificateError",
@@ -61,9 +63,17 @@ class UsageError(OnnxPruneError):
 
 
 class GateError(OnnxPruneError):
-    """A gate set by the user was not met."""
+    """A gate set by the user was not met; everything else was done.
+
+    Attributes:
+        outcome: What the call would have returned: a Result or a Report.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class CertificateError(OnnxPruneError):

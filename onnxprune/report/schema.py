@@ -26,6 +26,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "FrozenRecord",
+    "GateRecord",
     "GroupRecord",
     "LatencyRecord",
     "LatencyReport",
@@ -187,6 +188,16 @@ class Parity(_Record):
     outputs: tuple[OutputRecord, ...] = ()
 
 
+class GateRecord(_Record):
+    """A gate, what was found for its metric (null: not measured), and whether it passes."""
+
+    gate: str
+    metric: str
+    bound: float
+    found: Figure = None
+    passed: bool
+
+
 class Epoch(_Record):
     """One epoch of retraining: mean loss, metric on evaluation data, last learning rate."""
 
@@ -234,6 +245,7 @@ class Report(_Record):
     unknown_ops: dict[str, int] = Field(default_factory=dict)
     certificate: Certificate | None = None
     parity: Parity | None = None
+    gates: tuple[GateRecord, ...] = ()
     training: Training | None = None
     no_training: str = Field("", description="What it means that there was no retraining; empty when there was.")
     notes: tuple[str, ...] = ()

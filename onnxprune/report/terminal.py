@@ -14,10 +14,10 @@ from rich.text import Text
 
 from onnxprune.report.figures import bytes_text, count_text, duration_text, percent_text, ratio_text
 from onnxprune.report.remarks import remarks
-from onnxprune.report.schema import FrozenRecord, GroupRecord, LatencyRecord, Report
+from onnxprune.report.schema import FrozenRecord, GateRecord, GroupRecord, LatencyRecord, Report
 from onnxprune.report.status import status_lines
 
-__all__ = ["frozen_table", "groups_table", "render", "summary_table"]
+__all__ = ["frozen_table", "gates_table", "groups_table", "render", "summary_table"]
 
 _FOLD = 12
 _FOLD_NAMES = 3
@@ -34,6 +34,8 @@ def render(report: Report, *, verbose: bool = False) -> RenderableType:
     if report.before is not None or report.after is not None or report.latency is not None:
         parts.append(summary_table(report))
     parts += [Text(line) for line in status_lines(report)]
+    if report.gates:
+        parts.append(gates_table(report.gates))
     if report.groups:
         parts.append(groups_table(report.groups, verbose=verbose))
     if report.frozen:
@@ -102,6 +104,15 @@ def groups_table(groups: Iterable[GroupRecord], *, verbose: bool = False) -> Tab
     if rest:
         kept, size = sum(g.kept for g in rest), sum(g.size for g in rest)
         _add(table, f"… and {len(rest)} more", str(kept), str(size), ratio_text(kept, size), "", "", style="dim")
+    return table
+
+
+def gates_table(gates: Iterable[GateRecord]) -> Table:
+    """Returns each gate with what was found."""
+    table = _table("Gates", "gate", "found", "")
+    for gate in gates:
+        found = "not measured" if gate.found is None else f"{gate.found:.4g}"
+        _add(table, gate.gate, found, "passed" if gate.passed else "NOT MET", style="" if gate.passed else "bold red")
     return table
 
 

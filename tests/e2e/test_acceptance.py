@@ -56,6 +56,52 @@ def run_cli(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
 
+def test_case_01_kept_counts_suit_the_hardware_where_the_budget_allows(tmp_path):
+    wide = NET.replace("32", "96").replace("64", "128").replace("48", "80")
+    onnx.save(model_of(wide, data=("image",)), tmp_path / "wide.onnx")
+    outcome = run_cli("compress", tmp_path / "wide.onnx", "--flops", 0.5, "-o", tmp_path / "slim.onnx", "--json")
+    groups = json.loads(outcome.stdout)["groups"]
+    assert sum(g["kept"] % 8 == 0 or g["kept"] == g["size"] for g in groups) >= len(groups) - 1
+
+
+def test_case_02_report_says_so_when_fewer_macs_bring_no_speed(net, tmp_path, monkeypatch):
+    from onnxprune.passes import validate_model
+
+    real = validate_model.measure
+
+    def swapped(models, *arguments, **options):
+        # the slim model is timed under the original's name and the other way round
+        names = list(models)
+        return real(dict(zip(names, reversed(list(models.values())), strict=True)), *arguments, **options)
+
+    monkeypatch.setattr(validate_model, "measure", swapped)
+    outcome = run_cli("compress", net, "--flops", 0.1, "-o", tmp_path / "slim.onnx")
+    assert outcome.exit_code == 0, outcome.output
+    assert "but not faster" in " ".join(outcome.stdout.split())
+
+
+def test_case_02_gate_that_is_not_met_exits_three_and_loses_nothing(net, tmp_path):
+    out = tmp_path / "slim.onnx"
+    gates = ("--gate", "speedup>=1000", "--gate", "size_ratio<=0.9")
+    outcome = run_cli("compress", net, "--flops", 0.5, "-o", out, *gates)
+    assert outcome.exit_code == 3
+    assert "1 of 2 gates not met: speedup>=1000 (found " in " ".join(outcome.stderr.split())
+    assert "NOT MET" in outcome.stdout
+    onnx.checker.check_model(onnx.load(out))
+    report = json.loads((tmp_path / "slim.report.json").read_text())
+    assert [(g["metric"], g["passed"]) for g in report["gates"]] == [("speedup", False), ("size_ratio", True)]
+    again = run_cli("validate", net, out, "--gate", "macs_ratio<=0.5", "--gate", "speedup>=1000", "--json")
+    assert again.exit_code == 3
+    assert [g["passed"] for g in json.loads(again.stdout)["gates"]] == [True, False]
+    assert run_cli("validate", net, out, "--gate", "macs_ratio<=0.5").exit_code == 0
+
+
+def test_case_02_gate_on_accuracy_needs_evaluation_data(net, tmp_path):
+    outcome = run_cli("compress", net, "--flops", 0.5, "-o", tmp_path / "slim.onnx", "--gate", "top1_drop<=1")
+    assert outcome.exit_code == 2
+    assert "needs evaluation data" in outcome.stderr
+
+
 @pytest.mark.parametrize("budget", [0.7, 0.5, 0.3])
 @pytest.mark.parametrize("allocator", ["global", "uniform"])
 def test_case_03_budget_is_met_in_one_step(net, tmp_path, budget, allocator):

@@ -245,9 +245,10 @@ def test_validate_hands_over_its_options_and_prints_the_report(
 def test_help_of_compress_lists_every_option_and_default_of_the_recipe(run: Callable[..., Outcome]) -> None:
     text = " ".join(run("compress", "--help").stdout.split())
     for name, field in Recipe.model_fields.items():
-        assert ("MODEL" if name == "model" else f"--{name.replace('_', '-')}") in text
-        # a switch is off unless it is given
-        if field.default not in (None, ...) and field.default is not False and not field.is_required():
+        flag = {"model": "MODEL", "gates": "--gate "}.get(name, f"--{name.replace('_', '-')}")
+        assert flag in text
+        # a switch is off, and a list empty, unless it is given
+        if field.default not in (None, ..., ()) and field.default is not False and not field.is_required():
             assert f"[default: {field.default}]" in text, name
     assert all(flag in text for flag in ("-o,", "--recipe", "--json", "--quiet", "--verbose"))
 

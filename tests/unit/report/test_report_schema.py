@@ -39,6 +39,7 @@ def full_report() -> Report:
         unknown_ops={"Mystery": 2},
         certificate=schema.Certificate(batches=(1, 3), max_rel=1e-6, tolerance=1e-4, passed=True),
         parity=schema.Parity(batches=(1,), outputs=(schema.OutputRecord(name="y", max_abs=1, max_rel=0.1),)),
+        gates=(schema.GateRecord(gate="speedup>=2", metric="speedup", bound=2, found=1.67, passed=False),),
         training=schema.Training(epochs=(schema.Epoch(epoch=1, loss=2.5, lr=0.1),), metric_name="top-1", seconds=9),
         notes=("a note",),
         warnings=("a warning",),

@@ -1,0 +1,68 @@
+"""Gates against the figures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from onnxprune.core.gate import Gate
+from onnxprune.report.schema import GateRecord, Report
+
+__all__ = ["failures", "gate_records"]
+
+
+def gate_records(gates: Iterable[Gate], report: Report) -> tuple[GateRecord, ...]:
+    """Returns one record per gate: what was found, and whether it passes."""
+    values = _values(report)
+    return tuple(
+        GateRecord(
+            gate=str(gate),
+            metric=gate.metric,
+            bound=gate.bound,
+            found=values.get(gate.metric),
+            passed=gate.holds(values.get(gate.metric)),
+        )
+        for gate in gates
+    )
+
+
+def failures(report: Report) -> str:
+    """Returns one sentence on the gates that were not met, "" when all were."""
+    failed = [gate for gate in report.gates if not gate.passed]
+    if not failed:
+        return ""
+    found = "; ".join(
+        f"{gate.gate} ({'not measured' if gate.found is None else f'found {gate.found:.4g}'})" for gate in failed
+    )
+    return f"{len(failed)} of {len(report.gates)} gates not met: {found}."
+
+
+def _values(report: Report) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    before, after, latency, evaluation = report.before, report.after, report.latency, report.evaluation
+    if before is not None and after is not None:
+        values["macs_ratio"] = _over(after.macs, before.macs)
+        values["params_ratio"] = _over(after.params, before.params)
+        values["size_ratio"] = _over(after.file_bytes, before.file_bytes)
+    if latency is not None:
+        values["latency_ratio"] = latency.ratio
+        values["speedup"] = _over(1.0, latency.ratio)
+        values["p50_ms"] = _over(latency.after.p50_us, 1e3)
+        values["p95_ms"] = _over(latency.after.p95_us, 1e3)
+    if evaluation is not None:
+        old, new = evaluation.before, evaluation.after
+        values["agreement"] = _percent(evaluation.agreement)
+        values["top1"], values["top5"] = _percent(new.top1), _percent(new.top5)
+        values["top1_drop"], values["top5_drop"] = _drop(old.top1, new.top1), _drop(old.top5, new.top5)
+    return values
+
+
+def _over(value: float | None, base: float | None) -> float | None:
+    return None if value is None or not base else value / base
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _drop(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else 100 * (before - after)
