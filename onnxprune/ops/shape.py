@@ -19,11 +19,9 @@ from onnxprune.ops.common import fresh, pin_input
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
-    import torch
-
     from onnxprune.ops.base import TorchFunction
 
-__all__ = ["ConstantOfShape", "Range", "Shape", "Size"]
+__all__ = ["Range", "Shape", "Size"]
 
 _CARRIERS = {
     "Add", "Cast", "Concat", "Div", "Gather", "Identity", "Max", "Min", "Mul", "ReduceProd", "Reshape", "Slice",
@@ -35,14 +33,18 @@ _SHAPE_SLOTS = {
 }  # fmt: skip
 
 
+def _reads_shape(node: gs.Node, tensor: gs.Tensor) -> bool:
+    """Returns whether a node reads a tensor of sizes as a shape only."""
+    return all((node.op, slot) in _SHAPE_SLOTS for slot, t in enumerate(node.inputs) if t is tensor)
+
+
 def _escape(tensor: gs.Tensor) -> gs.Node | None:
     """Returns a node in which a run-time size becomes data, or None."""
     queue, seen = deque([tensor]), {id(tensor)}
     while queue:
         current = queue.popleft()
         for node in current.outputs:
-            slots = [i for i, t in enumerate(node.inputs) if t is current]
-            if all((node.op, slot) in _SHAPE_SLOTS for slot in slots):
+            if _reads_shape(node, current):
                 continue
             if node.op not in _CARRIERS:
                 return node
@@ -63,6 +65,8 @@ class Shape(OpRule):
         x = ctx.axes(node.inputs[0].name)
         places = list(range(len(x)))[attribute(node, "start", 0) : attribute(node, "end", len(x))]
         for consumer in node.outputs[0].outputs:
+            if _reads_shape(consumer, node.outputs[0]):
+                continue
             used = self._used(consumer, places, ctx)
             outputs = consumer.outputs if consumer.op in _CARRIERS else [node.outputs[0]]
             for output in outputs:
@@ -107,38 +111,16 @@ class Size(OpRule):
         return lambda x: torch.tensor(x.numel(), dtype=torch.int64)
 
 
-class _Generated(OpRule):
+@register_op
+class Range(OpRule):
+    """Numbers from start to limit by delta."""
+
+    names = ("Range",)
+
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         for slot in range(len(node.inputs)):
             pin_input(node, slot, ctx, "reads it as a size")
         return [[Atom(size, f"{describe(node)} bakes its size in") for size in ctx.shape(node.outputs[0].name)]]
-
-
-@register_op
-class ConstantOfShape(_Generated):
-    """A tensor of one value."""
-
-    names = ("ConstantOfShape",)
-
-    def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
-        import torch
-
-        value = attribute(node, "value")
-        fill = torch.zeros(1) if value is None else torch.from_numpy(np.array(value.values).reshape(1))
-        static = ctx.constant(node.inputs[0].name)
-
-        def constant_of_shape(shape: torch.Tensor) -> torch.Tensor:
-            sizes = [int(s) for s in (shape.tolist() if static is None else static)]
-            return torch.full(sizes, fill.item(), dtype=fill.dtype, device=shape.device)
-
-        return constant_of_shape
-
-
-@register_op
-class Range(_Generated):
-    """Numbers from start to limit by delta."""
-
-    names = ("Range",)
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch
