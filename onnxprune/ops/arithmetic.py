@@ -20,6 +20,7 @@ from onnxprune.ops.base import (
     open_atoms,
 )
 from onnxprune.ops.common import broadcast, product_mask, set_all, sum_mask
+from onnxprune.ops.positive import surely_positive
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Div(_Broadcasting):
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         numerator, divisor = node.inputs[0].name, node.inputs[1].name
         if ctx.constant(divisor) is not None:
-            ctx.fill_with_one(divisor)
-        else:
+            ctx.fill(divisor, 1)
+        elif not surely_positive(node.inputs[1], ctx):
             for atom in open_atoms(ctx, divisor):
                 pin(atom, f"{describe(node)} divides by channels that may be zero where masked")
         output = node.outputs[0].name

@@ -119,8 +119,12 @@ class MaskContext(Protocol):
     def noted(self, node: gs.Node, key: str) -> Axis | None:
         """Returns an axis that `axes` noted, or None."""
 
-    def fill_with_one(self, name: str) -> None:
-        """Asks that masked slices of an initializer hold 1, because it divides."""
+    def fill(self, name: str, value: float) -> bool:
+        """Asks that masked slices of an initializer hold `value`.
+
+        A divisor asks for 1, a quantised weight for its zero point; without asking, floats hold 0 and
+        integers stay. False where another reader has asked for another value.
+        """
 
 
 class SizeContext(Protocol):

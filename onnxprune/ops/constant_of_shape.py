@@ -5,7 +5,6 @@ Exporters fill the first state of a recurrent layer and the start of an accumula
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,29 +26,14 @@ from onnxprune.ops.base import (
 )
 from onnxprune.ops.common import pin_input, set_all
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.run_time_sizes import sizes_change
 
 if TYPE_CHECKING:
     import torch
 
     from onnxprune.ops.base import TorchFunction
 
-__all__ = ["ConstantOfShape", "sizes_change"]
-
-
-def sizes_change(shape: gs.Tensor, edit: Edit) -> bool:
-    """Returns whether a computed shape reads the size of a tensor that loses channels."""
-    queue, seen = deque([shape]), {id(shape)}
-    while queue:
-        for node in queue.popleft().inputs:
-            if node.op in ("Shape", "Size"):
-                if not all(edit.keep(axis).all() for axis in edit.axes(node.inputs[0].name)):
-                    return True
-                continue
-            for tensor in node.inputs:
-                if id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    queue.append(tensor)
-    return False
+__all__ = ["ConstantOfShape"]
 
 
 @register_op

@@ -1,4 +1,4 @@
-"""Expand: repeats axes of size one. A repeated axis is a fresh atom, free to be pruned."""
+"""Expand: repeats axes of size one. A repeated axis is a fresh atom, free to be pruned; repeated zeros are zero."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from onnxprune.ops.base import (
     AxisContext,
     AxisList,
     Edit,
+    Mask,
+    MaskContext,
     OldEntry,
     OpRule,
     ShapePart,
     TwinContext,
     describe,
     integers,
+    open_atoms,
 )
 from onnxprune.ops.common import pin_input
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.run_time_sizes import sizes_change
 
 if TYPE_CHECKING:
     import torch
@@ -50,15 +54,23 @@ class Expand(OpRule):
             out.append(axis)
         return [out]
 
+    def masked(self, node: gs.Node, ctx: MaskContext) -> None:
+        name, output = node.inputs[0].name, node.outputs[0].name
+        value = ctx.constant(name)
+        all_zero = value is not None and not value.any()
+        for atom in open_atoms(ctx, output):
+            zero = all_zero or ctx.state(name, atom) is Mask.ZERO
+            ctx.set(output, atom, Mask.ZERO if zero else Mask.FINITE)
+
     def repair(self, node: gs.Node, edit: Edit) -> None:
         name, output = node.inputs[0].name, node.outputs[0].name
         before = edit.shape(output)
         sizes = [int(edit.keep(axis).sum()) for axis in edit.axes(output)]
-        if tuple(sizes) == before:
+        target = integers(node, "shape", 1, edit.constant)
+        if tuple(sizes) == before and (target is not None or not sizes_change(node.inputs[1], edit)):
             return
         offset = len(before) - len(edit.axes(name))
         through = [i >= offset and edit.shape(name)[i - offset] == before[i] for i in range(len(before))]
-        target = integers(node, "shape", 1, edit.constant)
         if target is not None:
             # a target of lower rank than the input speaks for its last axes
             lead = len(before) - len(target)

@@ -1,4 +1,4 @@
-"""Gather: one constant position cuts an axis; anything else needs the axis whole."""
+"""Gather: constant positions cut and reorder an axis (`gather_positions`); computed ones need it whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import pin, split
+from onnxprune.axes import pin
 from onnxprune.core.group import Role
 from onnxprune.ops.base import (
     AxisContext,
@@ -21,7 +21,8 @@ from onnxprune.ops.base import (
     describe,
     open_atoms,
 )
-from onnxprune.ops.common import pin_input
+from onnxprune.ops.common import pin_input, regroup
+from onnxprune.ops.gather_positions import picked
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -41,15 +42,19 @@ class Gather(OpRule):
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         data, index = ctx.axes(node.inputs[0].name), ctx.axes(node.inputs[1].name)
         at = int(attribute(node, "axis", 0)) % len(data)
-        position = ctx.constant(node.inputs[1].name)
-        if position is not None and position.ndim == 0 and data[at].size > 1:
-            first = int(position) % data[at].size
-            split(data[at], [first, 1, data[at].size - first - 1])
-        else:
+        positions = ctx.constant(node.inputs[1].name)
+        if positions is None:
             pin(data[at], f"{describe(node)} looks positions up along this axis")
-            if position is not None:
-                pin_input(node, 1, ctx, "reads it as positions")
-        return [[*data[:at], *index, *data[at + 1 :]]]
+            return [[*data[:at], *index, *data[at + 1 :]]]
+        pin_input(node, 1, ctx, "reads it as positions")
+        # many rows of a weight are a table (position embeddings), and what is not looked up today may be tomorrow
+        table = positions.size > 1 and ctx.constant(node.inputs[0].name) is not None
+        places = [] if table else [int(p) % data[at].size for p in positions.reshape(-1)]
+        taken = picked(data[at], places, describe(node))
+        if taken is None:
+            pin(data[at], f"{describe(node)} looks positions up along this axis")
+            return [[*data[:at], *index, *data[at + 1 :]]]
+        return [[*data[:at], *regroup([taken], positions.shape, describe(node)), *data[at + 1 :]]]
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         # channels of the index axes are positions, so masked ones still hold looked-up values
@@ -64,11 +69,14 @@ class Gather(OpRule):
 
     def repair(self, node: gs.Node, edit: Edit) -> None:
         axes = edit.axes(node.inputs[0].name)
-        keep = edit.keep(axes[int(attribute(node, "axis", 0)) % len(axes)])
-        position = edit.constant(node.inputs[1].name)
-        if position is not None and position.ndim == 0 and not keep.all():
-            moved = int(keep[: int(position) % len(keep)].sum())
-            edit.set_input(node, 1, np.array(moved, dtype=np.int64))
+        at = int(attribute(node, "axis", 0)) % len(axes)
+        keep, positions = edit.keep(axes[at]), edit.constant(node.inputs[1].name)
+        if positions is None or keep.all():
+            return
+        taken = edit.axes(node.outputs[0].name)[at : at + positions.ndim]
+        left = positions[np.ix_(*(edit.keep(axis) for axis in taken))]
+        moved = (np.cumsum(keep) - 1)[left % len(keep)]
+        edit.set_input(node, 1, np.array(moved, dtype=positions.dtype))
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -86,7 +86,7 @@ class BatchNormalization(OpRule):
 class LayerNormalization(OpRule):
     """Statistics over the trailing axes: dropping one of their channels changes all others."""
 
-    names = ("LayerNormalization",)
+    names: ClassVar[tuple[str, ...]] = ("LayerNormalization",)
     statistics = True
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:

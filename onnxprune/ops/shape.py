@@ -8,6 +8,7 @@ result, so the axes it was read from must stay.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,18 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["Range", "Shape", "Size"]
 
 _CARRIERS = {
-    "Add", "Cast", "Concat", "Div", "Gather", "Identity", "Max", "Min", "Mul", "ReduceProd", "Reshape", "Slice",
-    "Split", "Squeeze", "Sub", "Unsqueeze",
+    "Add", "And", "Cast", "Concat", "Div", "Equal", "Expand", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less",
+    "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceProd", "Reshape", "ScatterElements",
+    "ScatterND", "Slice", "Split", "Squeeze", "Sub", "Unsqueeze", "Where",
 }  # fmt: skip
+# Range is not among them: it makes as many numbers as it is told, and nothing rewrites that
 _SHAPE_SLOTS = {
-    ("ConstantOfShape", 0), ("Expand", 1), ("Reshape", 1), ("Resize", 3), ("Slice", 1), ("Slice", 2), ("Split", 1),
-    ("Tile", 1), ("Range", 0), ("Range", 1), ("Range", 2),
+    ("AffineGrid", 1), ("ConstantOfShape", 0), ("Expand", 1), ("Reshape", 1), ("Resize", 3), ("Slice", 1), ("Slice", 2),
+    ("Split", 1), ("Tile", 1),
 }  # fmt: skip
 
 
 def _reads_shape(node: gs.Node, tensor: gs.Tensor) -> bool:
     """Returns whether a node reads a tensor of sizes as a shape only."""
     return all((node.op, slot) in _SHAPE_SLOTS for slot, t in enumerate(node.inputs) if t is tensor)
+
+
+def _readers(sizes: gs.Tensor) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+    """Gives each node that reads the sizes, through casts, with the tensor that it reads."""
+    for node in sizes.outputs:
+        if node.op in ("Cast", "Identity"):
+            yield from _readers(node.outputs[0])
+        else:
+            yield node, sizes
 
 
 def _escape(tensor: gs.Tensor) -> gs.Node | None:
@@ -64,11 +76,11 @@ class Shape(OpRule):
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         x = ctx.axes(node.inputs[0].name)
         places = list(range(len(x)))[attribute(node, "start", 0) : attribute(node, "end", len(x))]
-        for consumer in node.outputs[0].outputs:
-            if _reads_shape(consumer, node.outputs[0]):
+        for consumer, sizes in _readers(node.outputs[0]):
+            if _reads_shape(consumer, sizes):
                 continue
             used = self._used(consumer, places, ctx)
-            outputs = consumer.outputs if consumer.op in _CARRIERS else [node.outputs[0]]
+            outputs = consumer.outputs if consumer.op in _CARRIERS else [sizes]
             for output in outputs:
                 target = _escape(output)
                 for place in used if target is not None else ():
@@ -84,7 +96,8 @@ class Shape(OpRule):
         if consumer.op == "Slice":
             starts = integers(consumer, "starts", 1, ctx.constant)
             ends = integers(consumer, "ends", 2, ctx.constant)
-            if starts is not None and ends is not None and not input_name(consumer, 4):
+            steps = integers(consumer, "steps", 4, ctx.constant) if input_name(consumer, 4) else [1]
+            if starts is not None and ends is not None and steps == [1]:
                 return places[starts[0] : ends[0]]
         return places
 

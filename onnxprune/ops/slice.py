@@ -1,5 +1,10 @@
 """Slice: a range of each axis. A range with step one cuts a Sum; a longer step picks the outer
-index of a Prod, as when channels are shuffled by x[:, ::2]."""
+index of a Prod, as when channels are shuffled by x[:, ::2].
+
+Exporters fill one tensor with the first states of all recurrent layers and slice it. Its slices
+have channels of their own, or layers that have nothing to do with one another would be coupled;
+a slice that needs fewer then takes the first ones of them.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,21 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxprune.axes import Atom, Axis, factor, leaves, pin, split
-from onnxprune.ops.base import AxisContext, AxisList, Edit, OpRule, TwinContext, describe, input_name, integers
-from onnxprune.ops.common import pin_input
+from onnxprune.ops.base import (
+    AxisContext,
+    AxisList,
+    Edit,
+    Mask,
+    MaskContext,
+    OpRule,
+    TwinContext,
+    describe,
+    input_name,
+    integers,
+)
+from onnxprune.ops.common import pin_input, set_all
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.uniform import cut_apart, uniform_value
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +71,21 @@ def _clamp(value: int, size: int) -> int:
     return min(max(value + size if value < 0 else value, 0), size)
 
 
+def _write(node: gs.Node, edit: Edit, ranges: _Ranges) -> None:
+    """Writes ranges into the node, as attributes or inputs; defaults and what is there already stay as they are."""
+    count = len(ranges.starts or ())
+    defaults = {"axes": list(range(count)), "steps": [1] * count}
+    for slot, (name, value) in enumerate(vars(ranges).items(), 1):
+        if edit.opset < RANGES_ARE_INPUTS:
+            if name != "steps" and (name in node.attrs or value != defaults.get(name)):
+                node.attrs[name] = value
+            continue
+        old = edit.constant(input_name(node, slot)) if input_name(node, slot) else None
+        written = defaults.get(name) if old is None or old.dtype != np.int64 else old.tolist()
+        if written != value or (old is not None and old.dtype != np.int64):  # all four are of one type
+            edit.set_input(node, slot, np.array(value, dtype=np.int64))
+
+
 @register_op
 class Slice(OpRule):
     """Slices `axes` from `starts` to `ends` by `steps`."""
@@ -74,7 +106,8 @@ class Slice(OpRule):
             elif ranges.axes is not None or out[at].size != shape[at]:
                 pin(out[at], f"{describe(node)} computes its range at run time")
                 out[at] = Atom(shape[at], f"{describe(node)} computes its range at run time")
-        return [out]
+        plain = known and all(step == 1 for step in ranges.steps or ())
+        return [self._own(node, ctx, out) if plain and cut_apart(node.inputs[0], ctx) else out]
 
     @staticmethod
     def _cut(node: gs.Node, axis: Axis, size: int, start: int, step: int) -> Axis:
@@ -92,11 +125,31 @@ class Slice(OpRule):
         pin(axis, f"{describe(node)} takes every {step}th position")
         return Atom(size, f"{describe(node)} takes every {step}th position")
 
+    def _own(self, node: gs.Node, ctx: AxisContext, out: AxisList) -> AxisList:
+        """Returns axes that no other slice of the same uniform tensor shares."""
+        for axis in ctx.axes(node.inputs[0].name):
+            pin(axis, f"{describe(node)} cuts what it needs from this axis")
+        dynamic = ctx.dynamic(node.outputs[0].name)
+        own: AxisList = [axis if moves else Atom(axis.size) for axis, moves in zip(out, dynamic, strict=True)]
+        for position, axis in enumerate(own):
+            ctx.note(node, f"own{position}", axis)
+        return own
+
+    def masked(self, node: gs.Node, ctx: MaskContext) -> None:
+        value = uniform_value(node.inputs[0], ctx)
+        if value is None:
+            super().masked(node, ctx)
+        else:
+            set_all(node, ctx, Mask.FINITE if value else Mask.ZERO)
+
     def repair(self, node: gs.Node, edit: Edit) -> None:
         axes = edit.axes(node.inputs[0].name)
         ranges = _ranges(node, edit.constant)
         if None in (ranges.starts, ranges.ends, ranges.axes, ranges.steps):
             return  # every touched axis was pinned
+        if edit.noted(node, "own0") is not None:
+            self._take_first(node, edit, ranges)
+            return
         starts, ends = list(ranges.starts or ()), list(ranges.ends or ())
         for i, (at, step) in enumerate(zip(ranges.axes or (), ranges.steps or (), strict=True)):
             keep = edit.keep(axes[at % len(axes)])
@@ -106,13 +159,26 @@ class Slice(OpRule):
             # a longer step starts within the first run of `step` channels, which all stay
             starts[i] = int(keep[:first].sum()) if step == 1 else first
             ends[i] = int(keep[:last].sum())
-        if starts == ranges.starts and ends == ranges.ends:
-            return
-        if edit.opset < RANGES_ARE_INPUTS:
-            node.attrs["starts"], node.attrs["ends"] = starts, ends
-            return
-        edit.set_input(node, 1, np.array(starts, dtype=np.int64))
-        edit.set_input(node, 2, np.array(ends, dtype=np.int64))
+        if starts != ranges.starts or ends != ranges.ends:
+            _write(node, edit, _Ranges(starts, ends, ranges.axes, ranges.steps))
+
+    @staticmethod
+    def _take_first(node: gs.Node, edit: Edit, ranges: _Ranges) -> None:
+        """Makes a slice of a uniform tensor as large as its readers need it."""
+        before = edit.shape(node.inputs[0].name)
+        starts, ends = list(ranges.starts or ()), list(ranges.ends or ())
+        places = [place % len(before) for place in ranges.axes or ()]
+        for position, axis in enumerate(edit.axes(node.outputs[0].name)):
+            keep = edit.keep(axis)
+            if keep.all():
+                continue
+            if position not in places:
+                starts, ends, places = [*starts, 0], [*ends, 0], [*places, position]
+            at = places.index(position)
+            starts[at] = _clamp(starts[at], before[position])
+            ends[at] = starts[at] + int(keep.sum())
+        if ends != ranges.ends:
+            _write(node, edit, _Ranges(starts, ends, places, [1] * len(places)))
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         static = _ranges(node, ctx.constant)
