@@ -3,7 +3,8 @@
 The second run changes every dynamic dimension at once. What a graph computes from shapes alone
 and is equal in both runs is a constant in disguise; it is folded, so that what stays computed
 is truly dynamic. An attention scale computed from a head's width is frozen to its value here,
-before the width is pruned.
+before the width is pruned. So is the condition of an If, which is then replaced by the branch it
+takes, and the model is run again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from onnxprune.core.errors import DataError, ModelError
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model, fold_values, shape_derived
 from onnxprune.groups import ConcreteShapes
-from onnxprune.runtime import Capture, FeedPair, capture, find_feeds, stand_in
+from onnxprune.passes.fold_constants import open_branches
+from onnxprune.runtime import Capture, FeedPair, Runner, choose_feeds, find_feeds, stand_in
+from onnxprune.train import Dataset
 
 __all__ = ["FindShapes"]
+
+AnyArray = NDArray[Any]
+_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,12 @@ class FindShapes(Pass):
     """Gives "shapes" and "feeds"; edits "model" by folding what turned out static.
 
     Attributes:
-        sample: Input name → real data whose dimensions are tried first, or None.
+        sample: Input name → real data whose dimensions are tried first; None takes some rows of the
+            data that was opened, if any.
         seed: Draws the inputs.
     """
 
-    sample: Mapping[str, np.ndarray[Any, Any]] | None = None
+    sample: Mapping[str, AnyArray] | None = None
     seed: int = 0
 
     name = "find_shapes"
@@ -49,20 +58,60 @@ class FindShapes(Pass):
         runnable = stand_in(model)
         for note in runnable.notes:
             bench.note(note)
-        proto = runnable.model.to_proto()
-        feeds = find_feeds(proto, runnable.model.inputs(), rng=np.random.default_rng(self.seed), sample=self.sample)
+        if runnable.is_widened:
+            bench.note("onnxruntime has no CPU kernels for bfloat16: everything is checked and timed in float32.")
+        rng = np.random.default_rng(self.seed)
+        feeds = find_feeds(runnable.model, runnable.model.inputs(), rng=rng, sample=self._sample(bench))
         if feeds.note:
             bench.note(feeds.note)
-        first = capture(proto, feeds.first)
-        second = capture(proto, feeds.second) if feeds.second is not None else None
-        fold_values(model, _static_values(model, first, second))
+        first, second = self._runs(model, feeds)
+        while open_branches(model, bench):  # what lay in a branch has not been seen yet
+            first, second = self._runs(model, feeds)
         shapes = ConcreteShapes(
             first=first.shapes, second=second.shapes if second is not None else None, batch=_batch(model, feeds)
         )
         return {"model": model, "shapes": shapes, "feeds": feeds}
 
+    def _sample(self, bench: Bench) -> Mapping[str, AnyArray] | None:
+        data = bench.find("data", Dataset) or bench.find("eval_data", Dataset)
+        if self.sample is not None or data is None:
+            return self.sample
+        rows = np.arange(min(len(data), _ROWS), dtype=np.intp)
+        return data.batch(rows).inputs
 
-def _static_values(model: Model, first: Capture, second: Capture | None) -> dict[str, np.ndarray[Any, Any]]:
+    def _runs(self, model: Model, feeds: FeedPair) -> tuple[Capture, Capture | None]:
+        """Runs a model on both sets of inputs and folds what is computed from shapes and equal in both."""
+        stand = stand_in(model)
+        runnable = stand.model
+        runner = Runner(runnable)
+        first = runner.capture(feeds.first)
+        second = runner.capture(feeds.second) if feeds.second is not None else None
+        static: Mapping[str, AnyArray] = _static_values(model, first, second)
+        if feeds.second is not None and any(value.dtype == np.bool_ for value in static.values()):
+            static = self._alike_at_batch_one(static, runner, runnable, feeds)
+        if stand.is_widened:  # what is bfloat16 in the model must not become float32
+            static = {name: value for name, value in static.items() if value.dtype.kind in "biu"}
+        fold_values(model, static)
+        return first, second
+
+    def _alike_at_batch_one(
+        self, static: Mapping[str, AnyArray], runner: Runner, model: Model, feeds: FeedPair
+    ) -> Mapping[str, AnyArray]:
+        """Returns `static` without truth values that differ at batch size one: "is there one row?" is no constant."""
+        rng = np.random.default_rng(self.seed)
+        try:
+            single = choose_feeds(model.inputs(), batch=1, other=None, rng=rng, sample=dict(feeds.first))
+            seen = runner.capture(single).values
+        except (DataError, ModelError):
+            return static  # a model that does not run on one row has no such case
+        return {
+            name: value
+            for name, value in static.items()
+            if value.dtype != np.bool_ or np.array_equal(value, seen.get(name, value))
+        }
+
+
+def _static_values(model: Model, first: Capture, second: Capture | None) -> dict[str, AnyArray]:
     """Returns the tensors computed from shapes and constants alone that are equal in both runs."""
     found = {}
     for name in shape_derived(model):

@@ -3,7 +3,8 @@
 Exporters write shapes, scales and merged biases as little computations. Folding them first
 lets the axis algebra see sizes instead of arithmetic. Vectors that an exporter merged because
 they were equal (all-zero biases, mostly) are copied per reader: sharing them would couple
-layers that have nothing to do with one another.
+layers that have nothing to do with one another. An If whose condition turns out constant is
+replaced by the branch it takes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.graph import Model, constant_frontier, constants_to_initializers, fold_values, unshare_vectors
+from onnxprune.graph import (
+    Model,
+    constant_frontier,
+    constants_to_initializers,
+    fold_values,
+    inline_branches,
+    unshare_vectors,
+)
 from onnxprune.runtime import make_session, run
 
-__all__ = ["FoldConstants"]
+__all__ = ["FoldConstants", "open_branches"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,33 @@ class FoldConstants(Pass):
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Folds."""
         model = bench.take("model", Model)
+        fold(model, bench)
+        return {"model": model}
+
+
+def fold(model: Model, bench: Bench) -> None:
+    """Folds what is constant, and opens the branches that are then known to be taken."""
+    while True:
         constants_to_initializers(model)
         frontier = constant_frontier(model)
         if frontier is not None:
             fold_values(model, run(make_session(frontier, optimize=False), {}))
-        unshare_vectors(model)
-        return {"model": model}
+        if not _open(model, bench):
+            break
+    unshare_vectors(model)
+
+
+def open_branches(model: Model, bench: Bench) -> bool:
+    """Replaces each If whose condition is constant by the branch it takes; returns whether there was one."""
+    if not _open(model, bench):
+        return False
+    fold(model, bench)  # what lay in the branch
+    return True
+
+
+def _open(model: Model, bench: Bench) -> bool:
+    names = inline_branches(model)
+    if names:
+        listed = ", ".join(repr(name) for name in names)
+        bench.note(f"If {listed}: the same branch is always taken; it was put in the place of the If.")
+    return bool(names)

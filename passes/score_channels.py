@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.criteria import CRITERIA, ScoreContext
-from onnxprune.graph import Model
+from onnxprune.graph import Model, read_real
 from onnxprune.groups import Analysis
 
 __all__ = ["ScoreChannels"]
@@ -43,7 +44,7 @@ class ScoreChannels(Pass):
         if not analysis.groups:
             raise ModelError(_nothing_to_prune(analysis))
         model = bench.take("model", Model)
-        context = ScoreContext(analysis.groups, model.read, analysis.labels, self.seed)
+        context = ScoreContext(analysis.groups, partial(read_real, model), analysis.labels, self.seed)
         scores = CRITERIA.get(self.criterion)().score(context)
         for note in scores.notes:
             bench.note(note)

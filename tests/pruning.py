@@ -12,6 +12,7 @@ from onnxprune.core.plan import Plan
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench
 from onnxprune.graph import Model
+from onnxprune.graph.check import check_with_onnx
 from onnxprune.groups import Analysis, masked_model, prune
 from onnxprune.passes.find_groups import FindGroups
 from onnxprune.passes.find_shapes import FindShapes
@@ -67,7 +68,7 @@ def disagreement(item: Analysed, plan: Plan, batches: tuple[int, ...] = (1, 3), 
     """Returns max |masked - slim| / max |masked| over outputs and batch sizes."""
     masked = masked_model(item.model, item.analysis, plan).to_proto()
     slim = prune(item.model, item.analysis, plan).to_proto()
-    onnx.checker.check_model(slim)
+    check_with_onnx(slim, "the pruned model")
     rng = np.random.default_rng(seed)
     worst = 0.0
     for batch in batches:

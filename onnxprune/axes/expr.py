@@ -100,6 +100,8 @@ def resolve(axis: Axis) -> Axis:
         atom.bound = axis
     if isinstance(axis, Atom):
         return axis
+    if len(axis.parts) > 1 and all(type(part) is Atom and part.bound is None for part in axis.parts):
+        return axis  # flat already; the loop below would only copy it
     kind = type(axis)
     flat: list[Axis] = []
     for part in axis.parts:

@@ -36,6 +36,7 @@ _OPTION_SLOTS: dict[str, tuple[int, ...]] = {
     "OneHot": (2,),
     "Pad": (2,),
     "Pow": (1,),
+    "QuantizeLinear": (1,),
     "Range": (0, 1, 2),
     "Resize": (1, 2),
     "Upsample": (1,),

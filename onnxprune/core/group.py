@@ -68,9 +68,12 @@ class FrozenAxis:
         size: Number of channels.
         members: The weight axes concerned.
         reasons: One sentence each, naming op and node.
+        chains: The same sentences in the same order, each after the operators that lead to it:
+            "conv_0 → Relu → Softmax 'attn' normalises over this axis". Arrows follow the data.
     """
 
     name: str
     size: int
     members: tuple[Member, ...]
     reasons: tuple[str, ...]
+    chains: tuple[str, ...] = ()

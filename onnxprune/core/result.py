@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onnxprune.core.group import FrozenAxis, Group
 from onnxprune.core.plan import Plan
 
-__all__ = ["Inspection", "Result"]
+__all__ = ["Inspection", "Prunable", "Result"]
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """The part of a cost that runs over channels that can go, as a share of all.
+
+    Attributes:
+        exact: Over channels whose removal is exact.
+        approximate: Over these and those whose removal is an approximation; None where
+            approximate removal was not asked for.
+    """
+
+    exact: float
+    approximate: float | None = None
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What can be pruned in a model, what cannot, and why.
 
+    `onnxprune inspect --json` prints this, each record as an object under the names of its
+    fields: `Group`, `Member` and `FrozenAxis` (`onnxprune.core.group`), `Prunable`. Tuples are
+    lists, mappings are objects. Names are never removed; new ones may be added.
+
     Attributes:
-        model: File name, or "" for a model in memory.
-        inputs: Input name → (dtype, shape with dynamic dimensions by name).
+        model: Path of the file, or "" for a model in memory.
+        inputs: Input name → (dtype, shape); a dynamic dimension by its name, "?" without one.
         outputs: Output name → the same.
         opset: Version of the default operator set.
         macs: Multiply-accumulates of one input sample.
         params: Number of parameters.
         size_bytes: Bytes of weights.
-        groups: Prunable groups of coupled channels.
-        group_macs: Group name → MACs of the nodes it runs through, as a share of all.
-        frozen: Channels that stay, with reasons.
-        reachable: Resource → (smallest reachable share of the original, 1.0).
-        unknown_ops: Operator types without a rule → number of nodes.
+        groups: Prunable groups of coupled channels, in graph order.
+        group_macs: Group name → MACs that run over its channels, as a share of all. What lies
+            between two groups counts for both.
+        frozen: Channels of weights that stay, with reasons, and the operators from the weight
+            to what each reason names.
+        reachable: Resource ("flops", "params", "size") → (smallest reachable share of the
+            original, 1.0).
+        unknown_ops: Operator type without a rule, "domain::type" outside the standard →
+            number of nodes.
         notes: What was noticed on the way.
+        group_params: Group name → parameters that run over its channels, as `group_macs`.
+        prunable: Resource ("flops", "params") → the share that runs over at least one group.
     """
 
     model: str
@@ -46,6 +70,8 @@ class Inspection:
     reachable: Mapping[str, tuple[float, float]]
     unknown_ops: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    group_params: Mapping[str, float] = field(default_factory=dict)
+    prunable: Mapping[str, Prunable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Number of parameters: elements of all floating-point initializers."""
+"""Number of parameters: elements of all weights, floating-point or quantised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnxprune.axes import Poly
 from onnxprune.cost.base import Shapes
 from onnxprune.cost.registry import COSTS
-from onnxprune.graph.values import is_float
+from onnxprune.graph import is_weight
 
 if TYPE_CHECKING:
     from onnxprune.graph import Model
@@ -27,4 +27,4 @@ class Params:
 
     def recount(self, model: Model, shapes: Shapes) -> float:
         """Returns the number of parameters of a model as it stands."""
-        return float(sum(math.prod(c.shape) for c in model.initializers().values() if is_float(c.dtype)))
+        return float(sum(math.prod(c.shape) for c in model.initializers().values() if is_weight(c)))

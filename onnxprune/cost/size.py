@@ -1,4 +1,4 @@
-"""Bytes of weights: elements of all floating-point initializers, times the width of each."""
+"""Bytes of weights: elements of all weights, times the width of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from onnx import helper
 from onnxprune.axes import Poly
 from onnxprune.cost.base import Shapes
 from onnxprune.cost.registry import COSTS
-from onnxprune.graph.values import is_float, packed_bytes
+from onnxprune.graph import is_weight
+from onnxprune.graph.values import packed_bytes
 
 if TYPE_CHECKING:
     from onnxprune.graph import Model
@@ -32,7 +33,7 @@ class Size:
 
     def recount(self, model: Model, shapes: Shapes) -> float:
         """Returns the bytes of weights of a model as it stands."""
-        weights = [c for c in model.initializers().values() if is_float(c.dtype)]
+        weights = [c for c in model.initializers().values() if is_weight(c)]
         return float(sum(math.prod(c.shape) * element_bytes(c) for c in weights))
 
 

@@ -11,6 +11,7 @@ root of the mean of q_m over all weights that are not zero, divided by its mean 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,30 @@ from onnxprune.criteria.base import ScoreContext
 
 __all__ = ["channel_energy", "normalised", "pooled_norm"]
 
+_BLOCK = 2**20  # elements
+
 
 def channel_energy(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:
     """Returns the squared L2 norm of each channel's slices of one initializer: float64 [size]."""
-    values = np.moveaxis(context.read(member.initializer), member.axis, 0)
-    rows = values.reshape(len(values), -1)
-    # row by row: a float64 copy of a whole embedding would be large
-    squares = np.array([np.square(row.astype(np.float64)).sum() for row in rows], dtype=np.float64)
+    squares = _axis_energy(context.read(member.initializer), member.axis)
     labels = context.labels(group.name, member)
     inside = labels >= 0
     energy = np.zeros(group.size)
     np.add.at(energy, labels[inside], squares[inside])
+    return energy
+
+
+def _axis_energy(values: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    """Returns the sum of squares at each index of an axis: float64 [axis size]."""
+    if axis == 0:
+        # row by row: a float64 copy of a whole embedding would be large
+        return np.array([np.square(row.astype(np.float64)).sum() for row in values], dtype=np.float64)
+    others = tuple(i for i in range(values.ndim - 1) if i != axis - 1)
+    energy = np.zeros(values.shape[axis])
+    step = max(1, _BLOCK * len(values) // max(1, values.size))
+    for start in range(0, len(values), step):
+        block = np.square(values[start : start + step].astype(np.float64))
+        energy += block.sum(axis=0).sum(axis=others)
     return energy
 
 

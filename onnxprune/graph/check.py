@@ -190,12 +190,17 @@ def _without_values(graph: GraphProto) -> None:
 
 
 def _rename_unknown(graph: GraphProto, opset: int, local: set[tuple[str, str]]) -> None:
-    """Moves operators that onnx does not know to a domain that the checker passes over."""
+    """Moves operators that onnx does not know, or calls deprecated, to a domain that the checker passes over.
+
+    GroupNormalization is called deprecated in the very operator sets (18 to 20) that it was made for.
+    """
     for node in graph.node:
         if node.domain in ("", "ai.onnx") and (node.domain, node.op_type) not in local:
             try:
-                onnx.defs.get_schema(node.op_type, opset, "")
+                passed_over = onnx.defs.get_schema(node.op_type, opset, "").deprecated
             except onnx.defs.SchemaError:
+                passed_over = True
+            if passed_over:
                 node.domain = _UNKNOWN
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import stat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 from onnx_graphsurgeon.logger import G_LOGGER
 from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
@@ -20,10 +18,11 @@ from onnxprune.core.errors import ModelError
 from onnxprune.graph.check import check_structure, check_tensor, check_text, check_with_onnx, tensors_of
 from onnxprune.graph.external import external_values, is_external
 from onnxprune.graph.header import header_of
+from onnxprune.graph.inline import inline_functions
 from onnxprune.graph.model import Model
 from onnxprune.graph.origin import Aside, reattach, set_aside
 from onnxprune.graph.sort import sort_graph_proto
-from onnxprune.graph.values import EmbeddedValues, ExternalValues, StoredValues, is_float
+from onnxprune.graph.values import EmbeddedValues, ExternalValues, StoredValues, Values, is_float, value_slabs
 
 __all__ = ["check_finite", "load_model"]
 
@@ -48,11 +47,12 @@ _WEIGHT_OPS = (
 )
 
 
-def load_model(source: str | Path | onnx.ModelProto) -> Model:
+def load_model(source: str | Path | onnx.ModelProto, *, inline: bool = False) -> Model:
     """Returns a model, its weights unread.
 
     Args:
         source: Path of an ONNX file, or a ModelProto, which is left as it is.
+        inline: Whether calls of model-local functions are replaced by what the functions do.
 
     Raises:
         ModelError: when it is not a model, is damaged, is older or newer than supported, or has
@@ -62,13 +62,13 @@ def load_model(source: str | Path | onnx.ModelProto) -> Model:
         proto = onnx.ModelProto()
         proto.CopyFrom(source)
         digest = hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
-        return _import(proto, "The model in memory", None, digest)
+        return _import(proto, "The model in memory", None, digest, inline)
     path = Path(source)
     data = _read(path)
     digest = hashlib.sha256(data).hexdigest()
     proto = _parse(data, path)
     del data
-    return _import(proto, str(path), path, digest)
+    return _import(proto, str(path), path, digest, inline)
 
 
 def _read(path: Path) -> bytes:
@@ -103,12 +103,15 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _import(proto: onnx.ModelProto, what: str, path: Path | None, digest: str) -> Model:
+def _import(proto: onnx.ModelProto, what: str, path: Path | None, digest: str, inline: bool) -> Model:
     check_structure(proto, what)
     check_text(proto, what)
     external = [is_external(tensor) for tensor in _checked_tensors(proto)]
     sort_graph_proto(proto.graph)
     check_with_onnx(proto, what)
+    if inline and proto.functions:
+        inline_functions(proto)
+        sort_graph_proto(proto.graph)
     header = header_of(proto)
     del proto.functions[:]
     aside = set_aside(proto.graph)
@@ -166,7 +169,7 @@ def check_finite(model: Model) -> None:
     """
     wrong: list[str] = []
     for name, constant in model.initializers().items():
-        nans, infinite, size = _count_wrong(model.read(name)) if is_float(constant.dtype) else (0, 0, 0)
+        nans, infinite, size = _count_wrong(model.values(name)) if is_float(constant.dtype) else (0, 0, 0)
         if nans:
             wrong.append(f"{name!r} holds NaN in {nans} of {size} values")
         elif infinite and any(node.op in _WEIGHT_OPS for node in constant.outputs):
@@ -179,10 +182,13 @@ def check_finite(model: Model) -> None:
         )
 
 
-def _count_wrong(value: NDArray[Any]) -> tuple[int, int, int]:
+def _count_wrong(values: Values) -> tuple[int, int, int]:
     """Returns how many values are NaN, how many are infinite, and how many there are."""
-    if value.dtype.itemsize < 4:  # numpy knows little of bfloat16 and smaller
-        value = value.astype(np.float32)
-    if np.isfinite(value).all():
-        return 0, 0, value.size
-    return int(np.isnan(value).sum()), int(np.isinf(value).sum()), value.size
+    nans = infinite = size = 0
+    for slab in value_slabs(values):
+        value = slab.astype(np.float32) if slab.dtype.itemsize < 4 else slab  # numpy knows little of bfloat16
+        size += value.size
+        if not np.isfinite(value).all():
+            nans += int(np.isnan(value).sum())
+            infinite += int(np.isinf(value).sum())
+    return nans, infinite, size

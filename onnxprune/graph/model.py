@@ -16,8 +16,9 @@ from onnxprune.core.errors import InternalError, ModelError
 from onnxprune.graph.clone import clone_graph
 from onnxprune.graph.export import export_model, main_initializers
 from onnxprune.graph.header import Header
+from onnxprune.graph.skeleton import Skeleton, skeleton_of
 from onnxprune.graph.sort import sorted_nodes
-from onnxprune.graph.values import byte_size, numpy_dtype, read_values, to_tensor
+from onnxprune.graph.values import Values, byte_size, numpy_dtype, read_values, to_tensor
 
 __all__ = ["MAX_EMBEDDED_BYTES", "Model", "TensorSpec", "tensor_spec"]
 
@@ -114,8 +115,21 @@ class Model:
         """
         return read_values(self._constant(name)._values)
 
-    def replace(self, name: str, value: NDArray[Any]) -> None:
+    def values(self, name: str) -> Values:
+        """Returns the values of an initializer as they are kept, unread; they are not to be changed.
+
+        Raises:
+            InternalError: when there is no such initializer.
+        """
+        values: Values = self._constant(name)._values
+        return values
+
+    def replace(self, name: str, value: Values) -> None:
         """Gives an initializer new values of the same dtype; the shape may change.
+
+        Args:
+            name: The initializer.
+            value: An array, which is copied, or values that are read when they are needed.
 
         Raises:
             InternalError: when there is no such initializer, or the dtype differs.
@@ -123,6 +137,9 @@ class Model:
         constant = self._constant(name)
         if value.dtype != constant.dtype:
             raise InternalError(f"initializer {name!r} holds {constant.dtype}, its new values are {value.dtype}")
+        if not isinstance(value, np.ndarray):
+            constant.values = value
+            return
         kept = np.array(value, order="C")
         kept.flags.writeable = False  # copies of this model share the array
         constant.values = kept
@@ -151,6 +168,14 @@ class Model:
             )
         return export_model(self.graph, self.header, to_tensor)
 
+    def skeleton(self) -> Skeleton:
+        """Returns the model as a ModelProto in which large weights are left out.
+
+        Raises:
+            InternalError: when a node uses a domain that the header does not import.
+        """
+        return skeleton_of(self.graph, self.header)
+
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Returns the graph's inputs in order; initializers listed as inputs are not among them."""
         return tuple(tensor_spec(tensor) for tensor in self.graph.inputs)
@@ -164,12 +189,15 @@ class Model:
         return len(self.graph.nodes)
 
     def fingerprint(self) -> str:
-        """Returns a hash of the main graph's structure: nodes, wiring, shapes of initializers."""
+        """Returns a hash of the main graph's structure: nodes, wiring, shapes of initializers.
+
+        It is the same before writing and after reading, whatever the order of edits.
+        """
         digest = hashlib.sha256()
-        for node in self.graph.nodes:
+        for node in self.nodes:
             names = [t.name for t in node.inputs] + ["->"] + [t.name for t in node.outputs]
             digest.update(f"{node.op} {node.name} {' '.join(names)}\n".encode())
-        for name, constant in self.initializers().items():
+        for name, constant in sorted(self.initializers().items()):
             digest.update(f"{name} {tuple(constant.shape)}\n".encode())
         return digest.hexdigest()
 

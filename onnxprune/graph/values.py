@@ -8,6 +8,7 @@ resident, and the bytes may lie in a file of their own (ONNX external data).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,10 @@ __all__ = [
     "packed_bytes",
     "raw_pieces",
     "read_values",
+    "tensor_header",
     "to_tensor",
+    "value_digest",
+    "value_slabs",
 ]
 
 _PIECE_BYTES = 16 * 2**20
@@ -119,6 +123,10 @@ class StoredValues(LazyValues):  # type: ignore[misc]  # GraphSurgeon is untyped
         """Yields the values as ONNX packs them (little-endian), a piece at a time."""
         raise NotImplementedError
 
+    def slabs(self) -> Iterator[NDArray[Any]]:
+        """Yields the values in arrays of some rows each, in order; where pieces are not whole rows, all at once."""
+        yield self.load()
+
 
 class EmbeddedValues(StoredValues):
     """Values inside a model file that is in memory.
@@ -181,13 +189,7 @@ class ExternalValues(StoredValues):
         """
         if self.data_type in _PACKED_BITS:
             return super().load()
-        try:
-            raw = np.fromfile(self.path, dtype=np.uint8, count=self.nbytes, offset=self.offset)
-        except OSError as error:
-            raise self._unreadable(str(error)) from error
-        if raw.size != self.nbytes:
-            raise self._unreadable(f"{self.nbytes} bytes expected at {self.offset}, {raw.size} found")
-        return raw.view(self.dtype).reshape(self.shape)
+        return self._rows(0, self.nbytes).reshape(self.shape)
 
     def pieces(self) -> Iterator[bytes]:
         """Yields the values as ONNX packs them (little-endian), 16 MiB at a time.
@@ -207,6 +209,31 @@ class ExternalValues(StoredValues):
                     yield piece
         except OSError as error:
             raise self._unreadable(str(error)) from error
+
+    def slabs(self) -> Iterator[NDArray[Any]]:
+        """Yields the values in arrays of some rows each, about 16 MiB at a time.
+
+        Raises:
+            ModelError: when the data file is gone or has become shorter since the model was loaded.
+        """
+        if self.data_type in _PACKED_BITS or self.nbytes <= _PIECE_BYTES or len(self.shape) < 2:
+            yield self.load()
+            return
+        row = self.nbytes // self.shape[0]
+        step = max(1, _PIECE_BYTES // row)
+        for start in range(0, self.shape[0], step):
+            count = min(step, self.shape[0] - start)
+            yield self._rows(start * row, count * row).reshape(count, *self.shape[1:])
+
+    def _rows(self, start: int, size: int) -> NDArray[Any]:
+        """Returns `size` bytes from byte `start` of the values, as a flat array of their dtype."""
+        try:
+            raw = np.fromfile(self.path, dtype=np.uint8, count=size, offset=self.offset + start)
+        except OSError as error:
+            raise self._unreadable(str(error)) from error
+        if raw.size != size:
+            raise self._unreadable(f"{size} bytes expected at {self.offset + start}, {raw.size} found")
+        return raw.view(self.dtype)
 
     def _unreadable(self, found: str) -> ModelError:
         return ModelError(
@@ -241,12 +268,40 @@ def to_tensor(name: str, values: StoredValues | NDArray[Any]) -> TensorProto:
     return numpy_helper.from_array(values, name) if isinstance(values, np.ndarray) else values.proto(name)
 
 
+def tensor_header(name: str, values: StoredValues | NDArray[Any]) -> TensorProto:
+    """Returns a TensorProto with everything but the values."""
+    if isinstance(values, np.ndarray):
+        return TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(values.dtype), dims=values.shape)
+    return values.header(name)
+
+
 def raw_pieces(values: StoredValues | NDArray[Any]) -> Iterator[bytes]:
     """Yields values as ONNX packs them, little-endian, a piece at a time (not for STRING)."""
     if isinstance(values, np.ndarray):
         yield numpy_helper.from_array(values).raw_data
     else:
         yield from values.pieces()
+
+
+def value_slabs(values: Values) -> Iterator[NDArray[Any]]:
+    """Yields the values of an initializer in arrays of some rows each; scalars and vectors come whole."""
+    if isinstance(values, StoredValues):
+        yield from values.slabs()
+    else:
+        yield values if isinstance(values, np.ndarray) else read_values(values)
+
+
+def value_digest(values: Values) -> str:
+    """Returns a hash of an initializer's type, shape and values, read a piece at a time."""
+    if isinstance(values, SparseValues) or values.dtype == object:
+        array = read_values(values)
+        parts: Iterator[bytes] = (str(item).encode() + b"\0" for item in array.ravel().tolist())
+    else:
+        parts = raw_pieces(values)
+    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
+    for piece in parts:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def byte_size(values: Values) -> int:

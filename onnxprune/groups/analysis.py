@@ -9,10 +9,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxprune.axes import Atom, Axis, Poly, Prod, leaves, resolve, size_polynomial
+from onnxprune.axes import Atom, Axis, Poly, Prod, resolve, size_polynomial
 from onnxprune.core.group import FrozenAxis, Group, Member, Role
-from onnxprune.graph import Model
-from onnxprune.graph.values import is_float
+from onnxprune.graph import Model, is_weight
+from onnxprune.groups.chains import Chains
 from onnxprune.groups.infer import Inference
 from onnxprune.groups.settle import MaskSweep
 from onnxprune.groups.shapes import ConcreteShapes
@@ -35,7 +35,7 @@ class Analysis:
         unknown_ops: Operator types without a rule → number of nodes.
         inference: Axes of every tensor.
         atoms: Group name → its atom.
-        ones: Initializers whose masked slices hold one.
+        fills: Initializer → what its masked slices hold; floats hold zero where absent.
     """
 
     groups: tuple[Group, ...]
@@ -47,7 +47,7 @@ class Analysis:
     unknown_ops: Mapping[str, int]
     inference: Inference = field(repr=False)
     atoms: Mapping[str, Atom] = field(repr=False)
-    ones: frozenset[str] = field(repr=False)
+    fills: Mapping[str, float] = field(repr=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -98,9 +98,11 @@ def analyse(model: Model, shapes: ConcreteShapes, *, approximate: bool = False) 
     """
     inference = Inference(model, shapes, exact=not approximate)
     sweep = MaskSweep(inference)
-    members = _members(inference)
+    members, widest = _members(inference)
     named = _name_groups({a: m for a, m in members.items() if not a.pinned and a.size > 1})
-    groups = tuple(_group(name, atom, members[atom], inference) for name, atom in named.items())
+    groups = tuple(
+        Group(name, atom.size, tuple(members[atom]), widest[atom], "; ".join(atom.soft)) for name, atom in named.items()
+    )
     names = {atom: name for name, atom in named.items()}
 
     def variable(atom: Atom) -> Poly:
@@ -111,7 +113,7 @@ def analyse(model: Model, shapes: ConcreteShapes, *, approximate: bool = False) 
     initializer_params = counter.initializer_params()
     return Analysis(
         groups=groups,
-        frozen=_frozen(members),
+        frozen=_frozen(members, inference),
         macs=Poly.sum(list(node_macs.values())),
         node_macs=node_macs,
         params=Poly.sum(list(initializer_params.values())),
@@ -119,13 +121,14 @@ def analyse(model: Model, shapes: ConcreteShapes, *, approximate: bool = False) 
         unknown_ops=dict(inference.unknown),
         inference=inference,
         atoms=named,
-        ones=frozenset(sweep.ones),
+        fills=dict(sweep.fills),
     )
 
 
-def _members(inference: Inference) -> dict[Atom, list[Member]]:
-    """Every atom that runs through an initializer → where, in graph order."""
+def _members(inference: Inference) -> tuple[dict[Atom, list[Member]], dict[Atom, int]]:
+    """Every atom that runs through an initializer → where, in graph order; and its most copies on one axis."""
     found: dict[Atom, list[Member]] = {}
+    widest: dict[Atom, int] = {}
     initializers = inference.model.initializers()
     for node in inference.model.nodes:
         rule = find_rule(node.domain, node.op, inference.model.opset_of(node.domain or ""))
@@ -136,9 +139,10 @@ def _members(inference: Inference) -> dict[Atom, list[Member]]:
             for position, axis in enumerate(axes):
                 role = rule.role(node, slot, position, len(axes)) if rule is not None else _opaque(len(axes))
                 member = Member(tensor.name, position, role, node.op, node_label(node), slot)
-                for atom in dict.fromkeys(leaves(axis)):
+                for atom, copies in _copies(axis).items():
                     found.setdefault(atom, []).append(member)
-    return found
+                    widest[atom] = max(widest.get(atom, 1), copies)
+    return found, widest
 
 
 def _opaque(rank: int) -> Role:
@@ -162,20 +166,28 @@ def _name_groups(members: Mapping[Atom, list[Member]]) -> dict[str, Atom]:
     return named
 
 
-def _group(name: str, atom: Atom, members: list[Member], inference: Inference) -> Group:
-    widest = 1
-    for member in members:
-        labels = channel_labels(inference.axes(member.initializer)[member.axis], atom)
-        widest = max(widest, int((labels == 0).sum()))
-    return Group(name, atom.size, tuple(members), widest, "; ".join(atom.soft))
+def _copies(axis: Axis) -> dict[Atom, int]:
+    """Returns atom → how many positions of `axis` each of its channels takes, in the order of the axis."""
+    axis = resolve(axis)
+    if isinstance(axis, Atom):
+        return {axis: 1}
+    found: dict[Atom, int] = {}
+    for part in axis.parts:
+        around = axis.size // part.size if isinstance(axis, Prod) and part.size else 1
+        for atom, count in _copies(part).items():
+            found[atom] = found.get(atom, 0) + count * around
+    return found
 
 
-def _frozen(members: Mapping[Atom, list[Member]]) -> tuple[FrozenAxis, ...]:
+def _frozen(members: Mapping[Atom, list[Member]], inference: Inference) -> tuple[FrozenAxis, ...]:
     frozen = []
+    chains = Chains(inference)
     for atom, found in members.items():
         weights = tuple(m for m in found if m.role != "vector")
         if atom.pinned and atom.size > 1 and weights:
-            frozen.append(FrozenAxis(_first_node(found), atom.size, weights, tuple(atom.reasons)))
+            reasons = tuple(atom.reasons)
+            ways = chains.explain(atom, weights, reasons)
+            frozen.append(FrozenAxis(_first_node(found), atom.size, weights, reasons, ways))
     return tuple(frozen)
 
 
@@ -209,9 +221,9 @@ class _Counter:
         return found
 
     def initializer_params(self) -> dict[str, Poly]:
-        """Returns floating-point initializer → number of elements."""
+        """Returns initializer that holds weights → number of elements."""
         return {
             name: Poly.product(self.sizes(name))
             for name, constant in self._inference.model.initializers().items()
-            if is_float(constant.dtype)
+            if is_weight(constant)
         }

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from onnxprune.axes import Atom, keep_mask, leaves
 from onnxprune.axes.keep import BoolArray
 from onnxprune.core.plan import Plan
-from onnxprune.graph import Model
+from onnxprune.graph import Model, overwrite_values
 from onnxprune.graph.values import is_float
 from onnxprune.groups.analysis import Analysis
 from onnxprune.groups.narrow import narrow_statistics
@@ -48,13 +46,9 @@ def masked_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
     masks = plan_masks(analysis, plan)
     masked = model.copy()
     for name, constant in model.initializers().items():
-        axes = touched(analysis, masks, name) if is_float(constant.dtype) else []
-        if not axes:
-            continue
-        value = np.array(model.read(name))
-        for position, keep in axes:
-            index = (slice(None),) * position + (~keep,)
-            value[index] = 1 if name in analysis.ones else 0
-        masked.replace(name, value)
+        fill = analysis.fills.get(name, 0 if is_float(constant.dtype) else None)
+        axes = touched(analysis, masks, name) if fill is not None else []
+        if fill is not None and axes:
+            masked.replace(name, overwrite_values(model.values(name), axes, fill))
     narrow_statistics(model, masked, analysis.inference, masks)
     return masked

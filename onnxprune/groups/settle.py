@@ -24,14 +24,14 @@ class MaskSweep:
     """Mask states of every tensor; implements what rules ask (`MaskContext`).
 
     Attributes:
-        ones: Initializers whose masked slices must hold one instead of zero.
+        fills: Initializer → what its masked slices must hold; floats hold zero where absent.
     """
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
         self._states: dict[str, dict[Atom, Mask]] = {}
         self._initializers = inference.model.initializers()
-        self.ones: set[str] = set()
+        self.fills: dict[str, float] = {}
         for node in inference.model.nodes:
             rule = inference.rule(node)
             if rule is not None:
@@ -59,9 +59,9 @@ class MaskSweep:
         """Says what a tensor holds at the masked channels of `atom`."""
         self._states.setdefault(name, {})[atom] = mask
 
-    def fill_with_one(self, name: str) -> None:
-        """Asks that masked slices of an initializer hold one."""
-        self.ones.add(name)
+    def fill(self, name: str, value: float) -> bool:
+        """Asks that masked slices of an initializer hold `value`; False where they hold another."""
+        return self.fills.setdefault(name, value) == value
 
     def _initial(self, name: str) -> dict[Atom, Mask]:
         constant = self._initializers.get(name)

@@ -38,6 +38,8 @@ class Surgeon:
         self._masks = masks
         self._readers = Counter(t.name for node in slim.nodes for t in node.inputs)
         self._readers.update(t.name for t in slim.graph.outputs)
+        # by name once: asking the graph for each would walk it as often as there are reshapes
+        self._tensors: dict[str, gs.Tensor] = slim.graph.tensors()
         self._names = all_names(slim.graph) | {node.name for node in slim.nodes}
 
     def axes(self, name: str) -> AxisList:
@@ -85,8 +87,7 @@ class Surgeon:
             if isinstance(part, OldEntry):
                 entries.append(self._entry(old, part.position, base))
             elif isinstance(part, RunTimeSize):
-                source = self._slim.graph.tensors()[part.tensor]
-                sizes = self.add_node("Shape", [source], base, _INT64)
+                sizes = self.add_node("Shape", [self._tensors[part.tensor]], base, _INT64)
                 entries.append(self._entry(sizes, part.axis, base))
             else:
                 entries.append(self.new_constant(base, np.array([part], dtype=np.int64)))

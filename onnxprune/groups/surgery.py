@@ -5,10 +5,8 @@ The plan is the only input besides the analysed model, and the same plan gives t
 
 from __future__ import annotations
 
-import numpy as np
-
 from onnxprune.core.plan import Plan
-from onnxprune.graph import Model
+from onnxprune.graph import Model, keep_values
 from onnxprune.groups.analysis import Analysis
 from onnxprune.groups.masking import plan_masks, touched
 from onnxprune.groups.surgeon import Surgeon
@@ -29,10 +27,7 @@ def prune(model: Model, analysis: Analysis, plan: Plan) -> Model:
     for name in model.initializers():
         axes = touched(analysis, masks, name)
         if axes:
-            value = model.read(name)
-            for position, keep in axes:
-                value = np.compress(keep, value, axis=position)
-            slim.replace(name, value)
+            slim.replace(name, keep_values(model.values(name), axes))
     edit = Surgeon(model, slim, analysis.inference, masks)
     for node in list(slim.nodes):
         rule = analysis.inference.rule(node)

@@ -9,12 +9,15 @@ from onnxprune.runtime.evaluate import EvalResult, evaluate
 from onnxprune.runtime.feeds import choose_feeds
 from onnxprune.runtime.find_feeds import FeedPair, find_feeds
 from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
+from onnxprune.runtime.runner import PART_BYTES, Runner
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
 from onnxprune.runtime.stand_in import StandIn, stand_in
 from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
 
 __all__ = [
+    "PART_BYTES",
     "Capture",
     "EvalResult",
     "FeedPair",
@@ -23,6 +26,7 @@ __all__ = [
     "LatencyOptions",
     "ModelSource",
     "OutputDifference",
+    "Runner",
     "Session",
     "StandIn",
     "Unrunnable",
@@ -36,6 +40,7 @@ __all__ = [
     "find_unrunnable",
     "make_session",
     "measure",
+    "measure_parts",
     "resolve_provider",
     "run",
     "stand_in",

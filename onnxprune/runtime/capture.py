@@ -7,7 +7,7 @@ old exporters' leftovers and operators without an inference rule need no special
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from onnxprune.runtime.large import fit_protobuf
 from onnxprune.runtime.session import make_session
 from onnxprune.runtime.values import AnyArray, check_feeds, from_ort_value, to_ort_values
 
-__all__ = ["Capture", "capture"]
+__all__ = ["Capture", "capture", "join"]
 
 _FIRST_CHUNK = 64
 _SMALLEST_CHUNK = 16
@@ -106,6 +106,16 @@ def capture(
     return record.frozen()
 
 
+def join(captures: Sequence[Capture]) -> Capture:
+    """Returns what several captures of parts of one run tell together."""
+    record = _Record()
+    for each in captures:
+        record.shapes.update(each.shapes)
+        record.dtypes.update(each.dtypes)
+        record.values.update(each.values)
+    return record.frozen()
+
+
 def _initializers(model: onnx.ModelProto, folder: Path | None, record: _Record) -> None:
     for tensor in model.graph.initializer:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -136,7 +146,7 @@ def _run_chunk(
     content: bytes, folder: Path | None, feeds: Mapping[str, AnyArray], chunk: list[str], record: _Record
 ) -> int:
     """Records the tensors of one portion, and returns the bytes of the largest."""
-    session = make_session(content, optimize=False, folder=folder)
+    session = make_session(content, optimize=False, folder=folder, lean=folder is not None)
     check_feeds(session, feeds)
     kinds = {o.name: o.type for o in session.get_outputs()}
     wanted = [name for name in chunk if kinds[name].startswith("tensor(")]

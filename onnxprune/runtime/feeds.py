@@ -1,8 +1,9 @@
 """Concrete input arrays for a model whose dimensions are only named.
 
 The dynamic dimension that leads an input is the batch. Dimensions of one name have one size
-everywhere; a dimension without a name is its own. Floating inputs are drawn from N(0, 1),
-integers from {0, 1} (a valid index into any table of two rows), booleans are true.
+everywhere; a dimension without a name is its own, and one called "past + sequence" is the sum of
+the two. Floating inputs are drawn from N(0, 1), integers from {0, 1} unless another range is asked
+for (a valid index into any table of two rows, and a valid mask), booleans are true.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 from onnxprune.runtime.values import AnyArray
 
-__all__ = ["DynamicDims", "check_sample", "choose_feeds", "dynamic_dims", "symbol"]
+__all__ = ["DynamicDims", "check_sample", "choose_feeds", "dynamic_dims", "symbol", "symbol_sizes"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def choose_feeds(
     other: int | None,
     rng: np.random.Generator,
     sample: Mapping[str, AnyArray] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    integers: tuple[int, int] = (0, 2),
 ) -> dict[str, AnyArray]:
     """Returns one array per input.
 
@@ -76,29 +79,54 @@ def choose_feeds(
         rng: Draws what `sample` does not give.
         sample: Input name → real data; its rows are repeated to the batch. An input whose
             other dimensions differ from `other` is drawn at random instead.
+        sizes: Symbol → size, for single dimensions; it goes before `batch` and `other`.
+        integers: Range of random integers; the upper end is not in it.
 
     Raises:
         DataError: when `sample` does not fit an input, or a dimension has no size.
     """
     sample = sample or {}
     dims = dynamic_dims(model_inputs)
-    sizes = dict.fromkeys(dims.other, other) | dict.fromkeys(dims.batch, batch)
+    chosen = dict.fromkeys(dims.other, other) | dict.fromkeys(dims.batch, batch) | dict(sizes or {})
     for spec in model_inputs:
         if spec.name in sample:
             check_sample(spec, sample[spec.name])
             for axis, size in enumerate(sample[spec.name].shape):
                 name = symbol(spec, axis)
-                if name is not None and sizes[name] is None:
-                    sizes[name] = size
+                if name is not None and chosen[name] is None:
+                    chosen[name] = size
+    chosen |= _sums(chosen)
     feeds = {}
     for spec in model_inputs:
-        shape = _concrete(spec, sizes)
+        shape = _concrete(spec, chosen)
         given = sample.get(spec.name)
         if given is not None and given.shape[1:] == shape[1:] and given.size:
             feeds[spec.name] = _repeat_rows(given, shape).astype(_dtype(spec))
         else:
-            feeds[spec.name] = _draw(spec, shape, rng)
+            feeds[spec.name] = _draw(spec, shape, rng, integers)
     return feeds
+
+
+def symbol_sizes(model_inputs: Sequence[TensorSpec], feeds: Mapping[str, AnyArray]) -> dict[str, int]:
+    """Returns symbol → size of every dynamic dimension, as it is in `feeds`."""
+    found: dict[str, int] = {}
+    for spec in model_inputs:
+        for axis, size in enumerate(feeds[spec.name].shape):
+            name = symbol(spec, axis)
+            if name is not None:
+                found[name] = size
+    return found
+
+
+def _sums(sizes: Mapping[str, int | None]) -> dict[str, int]:
+    """Returns the sizes of the symbols that are written as sums of others, such as "past + 1"."""
+    found: dict[str, int] = {}
+    for name in sizes:
+        terms = [term.strip() for term in name.split("+")]
+        values = [int(term) if term.isdecimal() else sizes.get(term) for term in terms]
+        if len(terms) > 1 and None not in values:
+            found[name] = sum(value for value in values if value is not None)
+    return found
 
 
 def check_sample(spec: TensorSpec, array: AnyArray) -> None:
@@ -147,10 +175,10 @@ def _repeat_rows(array: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     return np.take(array, np.arange(shape[0]) % len(array), axis=0) if shape else array
 
 
-def _draw(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator) -> AnyArray:
+def _draw(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, integers: tuple[int, int]) -> AnyArray:
     dtype = _dtype(spec)
     if dtype.kind == "b":
         return np.ones(shape, dtype)
     if dtype.kind in "iu":
-        return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
+        return np.asarray(rng.integers(*integers, shape)).astype(dtype)
     return np.asarray(rng.standard_normal(shape)).astype(dtype)

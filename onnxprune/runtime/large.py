@@ -1,8 +1,8 @@
-"""Models above the 2 GB that one protobuf message may hold.
+"""Weights handed to onnxruntime in a file instead of inside the model.
 
-onnxruntime reads such a model only from a file with external data. A model in memory is
-therefore written to a temporary folder, tensor by tensor, so that no second copy of all its
-weights is held.
+onnxruntime reads a model above the 2 GB that one protobuf message may hold only from a file with
+external data, and it maps such data where it would copy embedded weights. Weights are therefore
+written to a temporary folder, tensor by tensor, so that no second copy of all of them is held.
 """
 
 from __future__ import annotations
@@ -14,11 +14,35 @@ import onnx
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from onnxprune.core.errors import ModelError
+from onnxprune.graph import DataFile, Model
 
-__all__ = ["PROTOBUF_LIMIT", "fit_protobuf", "inline_bytes", "spill"]
+__all__ = ["PROTOBUF_LIMIT", "fit_protobuf", "inline_bytes", "spill", "with_data_file"]
 
 PROTOBUF_LIMIT = 1_900_000_000
 _SMALL = 1024
+_EMBEDDED = 16 * 2**20
+_DATA = "weights.bin"
+
+
+def with_data_file(model: Model, folder: Path) -> tuple[onnx.ModelProto, Path | None]:
+    """Returns a model as a proto, and the folder of its external data if it has any.
+
+    Args:
+        model: The model.
+        folder: Where large weights are written to; it must outlive the making of the session.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    if model.weight_bytes() <= _EMBEDDED:
+        return model.to_proto(), None
+    skeleton = model.skeleton()
+    store = DataFile(_DATA, lambda: (folder / _DATA).open("wb"))
+    try:
+        skeleton.fill(skeleton.proto.graph, store.place)
+    finally:
+        store.close()
+    return skeleton.proto, folder
 
 
 def fit_protobuf(
@@ -77,7 +101,7 @@ def spill(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
             setattr(slim.graph, field.name, value)
         else:
             getattr(slim.graph, field.name).extend(value)
-    with (folder / "weights.bin").open("wb") as file:
+    with (folder / _DATA).open("wb") as file:
         for tensor in model.graph.initializer:
             target = slim.graph.initializer.add()
             if _size(tensor) < _SMALL or external_data_helper.uses_external_data(tensor):
@@ -87,7 +111,7 @@ def spill(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
             target.name, target.data_type = tensor.name, tensor.data_type
             target.dims.extend(tensor.dims)
             target.data_location = TensorProto.EXTERNAL
-            entries = {"location": "weights.bin", "offset": file.tell(), "length": len(data)}
+            entries = {"location": _DATA, "offset": file.tell(), "length": len(data)}
             for key, entry in entries.items():
                 target.external_data.add(key=key, value=str(entry))
             file.write(data)

@@ -11,16 +11,17 @@ import onnx
 import onnxruntime as ort
 
 from onnxprune.core.errors import ModelError
+from onnxprune.graph import Model
 from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.errors import ORT_ERRORS, explain
 from onnxprune.runtime.formats import declared_ir, leading_ir, newest_ir, newest_opsets_allowed, quiet_options, readable
-from onnxprune.runtime.large import fit_protobuf
+from onnxprune.runtime.large import fit_protobuf, with_data_file
 from onnxprune.runtime.providers import CPU, resolve_provider
 from onnxprune.runtime.values import AnyArray, check_feeds, from_ort_value, is_numpy_type, to_ort_values
 
 __all__ = ["ModelSource", "Session", "make_session", "run"]
 
-ModelSource: TypeAlias = onnx.ModelProto | bytes | Path
+ModelSource: TypeAlias = Model | onnx.ModelProto | bytes | Path
 Session: TypeAlias = ort.InferenceSession
 
 
@@ -31,17 +32,20 @@ def make_session(
     threads: int | None = None,
     optimize: bool = True,
     folder: Path | None = None,
+    lean: bool = False,
 ) -> Session:
     """Returns a session that runs `model`.
 
     Args:
-        model: A model in memory, its serialized bytes, or its file. All but bytes may hold
-            more than 2 GB.
+        model: A model, a proto, its serialized bytes, or its file. All but bytes may hold more
+            than 2 GB; large weights of a `Model` go to a temporary file that onnxruntime maps.
         provider: As `resolve_provider` takes it.
         threads: Threads within one operator; None takes one for each physical core this process
             may use.
         optimize: Whether onnxruntime may fuse and rewrite the graph.
         folder: Where the external data of a model given in memory lies.
+        lean: Whether memory matters more than speed: weights are used where they are mapped, and
+            nothing is kept for the next run.
 
     Raises:
         ModelError: when onnxruntime cannot load the model.
@@ -49,6 +53,9 @@ def make_session(
     """
     providers = list(dict.fromkeys([resolve_provider(provider), CPU]))
     options = _options(threads, optimize)
+    if lean:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
     with tempfile.TemporaryDirectory(prefix="onnxprune-", ignore_cleanup_errors=True) as scratch:
         content, data_folder = _content(model, folder, Path(scratch))
         if data_folder is not None:
@@ -76,6 +83,8 @@ def _options(threads: int | None, optimize: bool) -> ort.SessionOptions:
 
 def _content(model: ModelSource, folder: Path | None, scratch: Path) -> tuple[bytes | str, Path | None]:
     """Returns what the session reads, and the folder of its external data when it reads bytes."""
+    if isinstance(model, Model):
+        model, folder = with_data_file(model, scratch)
     if isinstance(model, Path):
         if declared_ir(model) <= newest_ir():
             return str(model), None

@@ -155,7 +155,7 @@ def test_division_by_a_weight_masks_it_to_one():
       y = Conv(q, wo)
     }"""
     item = analysed(model_of(text))
-    assert item.analysis.ones == {"d"}
+    assert item.analysis.fills == {"d": 1}
     assert disagreement(item, random_plan(item.analysis)) < TOLERANCE
 
 

@@ -66,7 +66,7 @@ def test_a_file_that_computes_something_else_is_not_left(
     def shifted(values: StoredValues) -> Iterator[bytes]:
         yield (read_values(values) * np.float32(1.001)).tobytes()
 
-    monkeypatch.setattr("onnxprune.graph.save.raw_pieces", shifted)
+    monkeypatch.setattr("onnxprune.graph.data_file.raw_pieces", shifted)
     with pytest.raises(CertificateError, match=r"slim\.onnx.*initializer 'w'"):
         ExportModel(out).run(bench_of(model_of(GRAPH), external=True))
     assert [path.name for path in tmp_path.iterdir()] == ["slim.onnx"] * old

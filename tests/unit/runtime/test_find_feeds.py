@@ -169,3 +169,74 @@ def test_find_feeds_says_what_was_tried_when_nothing_runs() -> None:
     model = parse("(float[b, t] x) => (float[2, m] y) { s = Constant<value_ints = [2, 1237]>() y = Reshape(x, s) }")
     with pytest.raises(ModelError, match=r"Tried sizes 32, .* for t\. The last failure: onnxruntime cannot run"):
         find(model, spec("x", ("b", "t")))
+
+
+def test_symbols_written_as_sums_have_the_size_of_the_sum() -> None:
+    specs = [spec("ids", ("b", "new"), np.int64), spec("mask", ("b", "past + new")), spec("k", ("b", "past", 4))]
+    feeds = choose_feeds(specs, batch=2, other=5, rng=np.random.default_rng(0))
+    assert shapes(feeds) == {"ids": (2, 5), "mask": (2, 10), "k": (2, 5, 4)}
+    feeds = choose_feeds(specs, batch=2, other=5, rng=np.random.default_rng(0), sizes={"past": 9})
+    assert shapes(feeds)["mask"] == (2, 14)
+
+
+def test_integers_come_from_the_range_asked_for() -> None:
+    drawn = choose_feeds(
+        [spec("i", (50,), np.int64)], batch=1, other=None, rng=np.random.default_rng(0), integers=(3, 5)
+    )
+    assert set(np.unique(drawn["i"])) == {3, 4}
+
+
+CACHE = parse(
+    "(float[b, new, 4] x, float[b, past, 4] cache, float[b, all, 1] mask) => (float[b, all, 4] y)"
+    "{ k = Concat<axis = 1>(cache, x) y = Mul(k, mask) }"
+)
+
+
+def test_a_size_that_is_the_sum_of_two_others_is_found() -> None:
+    specs = [spec("x", ("b", "new", 4)), spec("cache", ("b", "past", 4)), spec("mask", ("b", "all", 1))]
+    pair = find(CACHE, *specs)
+    for feeds in (pair.first, pair.second):
+        found = shapes(feeds)
+        assert found["mask"][1] == found["x"][1] + found["cache"][1]
+    assert pair.unchanged == ()
+    assert all(pair.first[name].shape[1] != pair.second[name].shape[1] for name in ("x", "cache", "mask"))
+
+
+def test_one_size_that_must_stay_leaves_the_others_dynamic() -> None:
+    model = parse(
+        "(float[b, t, w] x, float[32, 5] k, float[b, s] z) => (float[b, t, 5] y, float[b, s] n)"
+        "{ y = MatMul(x, k) n = Neg(z) }"
+    )
+    pair = find(model, spec("x", ("b", "t", "w")), spec("k", (32, 5)), spec("z", ("b", "s")))
+    assert pair.unchanged == ("w",)
+    assert shapes(pair.first)["x"] == (2, 32, 32)
+    assert shapes(pair.second)["x"] == (3, 64, 32)
+    assert shapes(pair.second)["z"] == (3, 64)
+
+
+def test_sizes_that_differ_from_one_another_are_found() -> None:
+    model = parse(
+        "(float[b, t, 16] x, float[b, u, v] z, float[8, 5] k) => (float[b, t, 16] n, float[b, u, 5] y)"
+        "{ n = Neg(x) y = MatMul(z, k) }"
+    )
+    pair = find(model, spec("x", ("b", "t", 16)), spec("z", ("b", "u", "v")), spec("k", (8, 5)))
+    assert shapes(pair.first)["z"][2] == 8
+    assert pair.unchanged == ("v",)
+
+
+def test_integers_that_must_not_be_zero_are_found() -> None:
+    model = parse(
+        "(float[b, 4] x, int64[1] step) => (float[b, k] y)"
+        "{ f = Constant<value_ints = [0]>() e = Constant<value_ints = [4]>() a = Constant<value_ints = [1]>()"
+        "y = Slice(x, f, e, a, step) }"
+    )
+    pair = find(model, spec("x", ("b", 4)), spec("step", (1,), np.int64))
+    assert pair.first["step"].tolist() == [1]
+
+
+def test_integers_that_must_be_zero_are_found() -> None:
+    model = parse("(int64[b, t] tokens, float[1, 4] table) => (float[b, t, 4] y) { y = Gather(table, tokens) }")
+    pair = find(model, spec("tokens", ("b", "t"), np.int64), spec("table", (1, 4)))
+    assert not pair.first["tokens"].any()
+    assert pair.second is not None
+    assert not pair.second["tokens"].any()
