@@ -4,7 +4,9 @@ The second run changes every dynamic dimension at once. What a graph computes fr
 and is equal in both runs is a constant in disguise; it is folded, so that what stays computed
 is truly dynamic. An attention scale computed from a head's width is frozen to its value here,
 before the width is pruned. So is the condition of an If, which is then replaced by the branch it
-takes, and the model is run again.
+takes, and the model is run again. Vectors that an exporter merged because they were equal (all-zero
+biases, mostly) are copied per reader at last: sharing them would couple layers that have nothing
+to do with one another.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from numpy.typing import NDArray
 
 from onnxprune.core.errors import DataError, ModelError
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.graph import Model, fold_values, shape_derived
+from onnxprune.graph import Model, fold_values, shape_derived, unshare_vectors
 from onnxprune.groups import ConcreteShapes
-from onnxprune.passes.fold_constants import open_branches
+from onnxprune.passes.fold_constants import fold, open_branches
 from onnxprune.runtime import Capture, FeedPair, Runner, choose_feeds, find_feeds, stand_in
 from onnxprune.train import Dataset
 
@@ -67,6 +69,8 @@ class FindShapes(Pass):
         first, second = self._runs(model, feeds)
         while open_branches(model, bench):  # what lay in a branch has not been seen yet
             first, second = self._runs(model, feeds)
+        fold(model, bench)  # what the sizes found static lead to, such as slices of a packed weight
+        unshare_vectors(model)
         shapes = ConcreteShapes(
             first=first.shapes, second=second.shapes if second is not None else None, batch=_batch(model, feeds)
         )

@@ -1,10 +1,8 @@
-"""fold_constants: what is constant becomes an initializer, and what was merged is told apart.
+"""fold_constants: what is constant becomes an initializer.
 
-Exporters write shapes, scales and merged biases as little computations. Folding them first
-lets the axis algebra see sizes instead of arithmetic. Vectors that an exporter merged because
-they were equal (all-zero biases, mostly) are copied per reader: sharing them would couple
-layers that have nothing to do with one another. An If whose condition turns out constant is
-replaced by the branch it takes.
+Exporters write shapes, scales and packed weights as little computations. Folding them first
+lets the axis algebra see sizes instead of arithmetic. An If whose condition turns out constant
+is replaced by the branch it takes.
 """
 
 from __future__ import annotations
@@ -20,11 +18,10 @@ from onnxprune.graph import (
     constants_to_initializers,
     fold_values,
     inline_branches,
-    unshare_vectors,
 )
 from onnxprune.runtime import make_session, run
 
-__all__ = ["FoldConstants", "open_branches"]
+__all__ = ["FoldConstants", "fold", "open_branches"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,6 @@ def fold(model: Model, bench: Bench) -> None:
             fold_values(model, run(make_session(frontier, optimize=False), {}))
         if not _open(model, bench):
             break
-    unshare_vectors(model)
 
 
 def open_branches(model: Model, bench: Bench) -> bool:

@@ -28,7 +28,7 @@ from onnxprune.report.records import (
     output_records,
 )
 from onnxprune.report.schema import Report
-from onnxprune.runtime import EvalResult, FeedPair, LatencyComparison, capture, environment, stand_in
+from onnxprune.runtime import EvalResult, FeedPair, LatencyComparison, Runner, environment, stand_in
 from onnxprune.train import Dataset
 from onnxprune.train.record import TrainRecord
 
@@ -157,7 +157,7 @@ def _tensor(spec: TensorSpec) -> schema.TensorRecord:
 def recount(bench: Bench, model: Model) -> dict[str, float]:
     """Recounts every cost on a graph as it stands, from the shapes of a run."""
     runnable = stand_in(model)
-    shapes = capture(runnable.model.to_proto(), bench.take("feeds", FeedPair).first).shapes
+    shapes = Runner(runnable.model).capture(bench.take("feeds", FeedPair).first).shapes
     return {name: COSTS.get(name)().recount(model, shapes) for name in ("flops", "params", "size")}
 
 

@@ -76,7 +76,9 @@ def disagreement(item: Analysed, plan: Plan, batches: tuple[int, ...] = (1, 3), 
         a, b = (run(make_session(p, optimize=False, threads=1), feeds) for p in (masked, slim))
         for name, reference in a.items():
             assert reference.shape == b[name].shape
-            scale = float(np.abs(reference).max()) + 1e-9
+            assert np.isfinite(reference).all()
+            assert np.isfinite(b[name]).all()
+            scale = float(np.abs(reference).max(initial=0)) + 1e-9
             worst = max(worst, float(np.abs(reference - b[name]).max()) / scale)
     return worst
 

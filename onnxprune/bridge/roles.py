@@ -26,19 +26,28 @@ STATISTIC_SLOTS = (3, 4)
 """The inputs of BatchNormalization that hold the running mean and variance."""
 
 _OPTION_SLOTS: dict[str, tuple[int, ...]] = {
+    "AffineGrid": (0,),
     "Clip": (1, 2),
     "Dropout": (1,),
     "Equal": (0, 1),
+    "GRU": (5,),  # initial states
     "Greater": (0, 1),
     "GreaterOrEqual": (0, 1),
+    "GridSample": (1,),
+    "GroupQueryAttention": (7, 8),  # tables of cosines and sines
+    "LSTM": (5, 6),
     "Less": (0, 1),
     "LessOrEqual": (0, 1),
+    "NonMaxSuppression": (0, 1, 2, 3, 4),
     "OneHot": (2,),
     "Pad": (2,),
     "Pow": (1,),
     "QuantizeLinear": (1,),
+    "RNN": (5,),
     "Range": (0, 1, 2),
     "Resize": (1, 2),
+    "RoiAlign": (1,),
+    "RotaryEmbedding": (1, 2, 3),
     "Upsample": (1,),
 }
 _ALWAYS_WEIGHTS = frozenset(

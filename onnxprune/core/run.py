@@ -47,8 +47,10 @@ def run_passes(passes: Sequence[Pass], bench: Bench, records: list[PassRecord] |
     """
     _check_order(passes, set(bench.artifacts))
     records = [] if records is None else records
+    marks = _fingerprints(bench)
     for step in passes:
-        records.append(_run_one(step, bench, [r.name for r in records]))
+        record, marks = _run_one(step, bench, marks, [r.name for r in records])
+        records.append(record)
     return records
 
 
@@ -63,8 +65,9 @@ def _check_order(passes: Sequence[Pass], present: set[str]) -> None:
         present |= {*step.gives, *step.edits}
 
 
-def _run_one(step: Pass, bench: Bench, done: list[str]) -> PassRecord:
-    before, nodes_before = _fingerprints(bench), _node_count(bench)
+def _run_one(step: Pass, bench: Bench, before: dict[str, str], done: list[str]) -> tuple[PassRecord, dict[str, str]]:
+    """Runs one pass; returns its record and the fingerprints after it."""
+    nodes_before = _node_count(bench)
     bench.on_event(PassStarted(step.name))
     start = time.monotonic()
     given = step.run(bench)
@@ -82,7 +85,7 @@ def _run_one(step: Pass, bench: Bench, done: list[str]) -> PassRecord:
     bench.on_event(PassFinished(step.name, seconds))
     record = PassRecord(step.name, seconds, nodes_before, _node_count(bench), before != after)
     _log.info("%s: %.0f ms, %d -> %d nodes", step.name, seconds * 1e3, nodes_before, record.nodes_after)
-    return record
+    return record, after
 
 
 def _node_count(bench: Bench) -> int:

@@ -4,6 +4,8 @@
     ConvTranspose   elements of the input × Π weight.shape[1:]
     Gemm, MatMul    elements of the output × K, K the length of the contracted axis
     Einsum          Π of the sizes of all letters, where there are two operands or more
+    LSTM, GRU, RNN  positions × batch × (elements of W + elements of R)
+    attention       see `attention_formulas`
 
 Element-wise work, pooling and normalisation are not counted. Quantised operators count as the
 operator they quantise.
@@ -16,12 +18,20 @@ from collections.abc import Callable, Iterable, Mapping
 
 import onnx_graphsurgeon as gs
 
+from onnxprune.core.errors import InternalError
+from onnxprune.cost.attention_formulas import (
+    attention,
+    contrib_attention,
+    group_query_attention,
+    multi_head_attention,
+)
 from onnxprune.cost.base import Shapes
 
 __all__ = ["node_macs", "uncounted_nodes"]
 
 Shape = tuple[int, ...]
-Formula = Callable[[gs.Node, list[Shape], Shape], int]
+Inputs = list[Shape | None]
+Formula = Callable[[gs.Node, Inputs, Shape], int]
 
 
 def node_macs(node: gs.Node, shapes: Shapes) -> float:
@@ -49,15 +59,23 @@ def uncounted_nodes(nodes: Iterable[gs.Node], shapes: Shapes) -> tuple[str, ...]
 
 
 def _formula(node: gs.Node) -> Formula | None:
-    return _FORMULAS.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    return _FORMULAS.get(("" if node.domain in (None, "", "ai.onnx") else node.domain, node.op))
 
 
-def _known_shapes(node: gs.Node, shapes: Shapes) -> tuple[list[Shape], Shape] | None:
-    """Shapes of the inputs and of the first output, or None where one is unknown."""
-    inputs = [_shape(tensor, shapes) for tensor in node.inputs if tensor.name]
-    output = _shape(node.outputs[0], shapes)
-    known = [shape for shape in inputs if shape is not None]
-    return (known, output) if len(known) == len(inputs) and output is not None else None
+def _known_shapes(node: gs.Node, shapes: Shapes) -> tuple[Inputs, Shape] | None:
+    """Shapes of the inputs (None for an absent one) and of the first output, or None where one is unknown."""
+    inputs = [_shape(tensor, shapes) if tensor.name else None for tensor in node.inputs]
+    output = next((shape for tensor in node.outputs if (shape := _shape(tensor, shapes)) is not None), None)
+    unknown = any(shape is None and tensor.name for tensor, shape in zip(node.inputs, inputs, strict=True))
+    return (inputs, output) if not unknown and output is not None else None
+
+
+def _given(inputs: Inputs, slot: int) -> Shape:
+    """Returns the shape of an input that the operator requires."""
+    shape = inputs[slot]
+    if shape is None:
+        raise InternalError(f"a node counted for its MACs lacks its input {slot}")
+    return shape
 
 
 def _shape(tensor: gs.Tensor, shapes: Shapes) -> Shape | None:
@@ -67,30 +85,31 @@ def _shape(tensor: gs.Tensor, shapes: Shapes) -> Shape | None:
 
 
 def _conv(weight: int) -> Formula:
-    def count(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
-        return math.prod(output) * math.prod(inputs[weight][1:])
+    def count(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+        return math.prod(output) * math.prod(_given(inputs, weight)[1:])
 
     return count
 
 
-def _conv_transpose(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
-    return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+def _conv_transpose(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    return math.prod(_given(inputs, 0)) * math.prod(_given(inputs, 1)[1:])
 
 
-def _gemm(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
-    return math.prod(output) * inputs[0][0 if node.attrs.get("transA", 0) else 1]
+def _gemm(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    return math.prod(output) * _given(inputs, 0)[0 if node.attrs.get("transA", 0) else 1]
 
 
-def _matmul(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
-    return math.prod(output) * inputs[0][-1]
+def _matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    return math.prod(output) * _given(inputs, 0)[-1]
 
 
-def _einsum(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
+def _einsum(node: gs.Node, inputs: Inputs, output: Shape) -> int:
     if len(inputs) < 2:
         return 0
     sizes: dict[str, int] = {}
     equation = str(node.attrs["equation"]).replace(" ", "")
-    for term, shape in zip(equation.split("->")[0].split(","), inputs, strict=True):
+    for slot, term in enumerate(equation.split("->")[0].split(",")):
+        shape = _given(inputs, slot)
         head, dots, tail = term.partition("...")
         hidden = len(shape) - len(head) - len(tail) if dots else 0
         # axes under the ellipsis are named from the right, as broadcasting aligns them
@@ -100,14 +119,38 @@ def _einsum(node: gs.Node, inputs: list[Shape], output: Shape) -> int:
     return math.prod(sizes.values())
 
 
-_FORMULAS: Mapping[str, Formula] = {
-    "Conv": _conv(1),
-    "ConvInteger": _conv(1),
-    "QLinearConv": _conv(3),
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "MatMulInteger": _matmul,
-    "QLinearMatMul": _matmul,
-    "Einsum": _einsum,
+def _fused_matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    a = _given(inputs, 0)
+    contracted = len(a) - 2 if node.attrs.get("transA", 0) and len(a) > 1 else len(a) - 1
+    if node.attrs.get("transBatchA", 0) and contracted == len(a) - 2:
+        contracted = 0  # the axis that moved behind the batch axes
+    return math.prod(output) * a[contracted]
+
+
+def _recurrent(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    steps = math.prod(_given(inputs, 0)[:2])
+    return steps * (math.prod(_given(inputs, 1)) + math.prod(_given(inputs, 2)))
+
+
+_CONTRIB = "com.microsoft"
+_FORMULAS: Mapping[tuple[str, str], Formula] = {
+    ("", "Attention"): attention,
+    ("", "Conv"): _conv(1),
+    ("", "ConvInteger"): _conv(1),
+    ("", "ConvTranspose"): _conv_transpose,
+    ("", "Einsum"): _einsum,
+    ("", "GRU"): _recurrent,
+    ("", "Gemm"): _gemm,
+    ("", "LSTM"): _recurrent,
+    ("", "MatMul"): _matmul,
+    ("", "MatMulInteger"): _matmul,
+    ("", "QLinearConv"): _conv(3),
+    ("", "QLinearMatMul"): _matmul,
+    ("", "RNN"): _recurrent,
+    (_CONTRIB, "Attention"): contrib_attention,
+    (_CONTRIB, "FusedConv"): _conv(1),
+    (_CONTRIB, "FusedGemm"): _gemm,
+    (_CONTRIB, "FusedMatMul"): _fused_matmul,
+    (_CONTRIB, "GroupQueryAttention"): group_query_attention,
+    (_CONTRIB, "MultiHeadAttention"): multi_head_attention,
 }

@@ -3,7 +3,8 @@
 Somebody with a runtime evaluates it and hands the results to `fold_values`. Left alone are
 operators that draw random numbers, DequantizeLinear (folding it would undo a quantization),
 results so large that folding would bloat the file, and computations on a weight that other
-nodes read as well (folding would untie the two).
+nodes read as well (folding would untie the two), unless all of them cut parts of it that do not
+overlap.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _GROWING: tuple[str, ...] = (
     "Range",
 )
 _GROWING += ("Resize", "Tile", "Upsample")
+_CUTTERS = ("Slice", "Split")
 _FREE_BYTES = 2**20
 _SMALL_BYTES = 1024
 
@@ -87,14 +89,22 @@ def _foldable(model: Model) -> list[gs.Node]:
     """Returns the nodes that may be folded, in topological order."""
     candidates = _constant_nodes(model)
     types = _infer(model, candidates) if candidates else {}
-    sizes = {name: byte_size(constant._values) for name, constant in model.initializers().items()}
+    constants = model.initializers()
+    sizes = {name: byte_size(constant._values) for name, constant in constants.items()}
+    weights = {name for name, constant in constants.items() if len(constant.shape) > 1 and is_float(constant.dtype)}
+    cut: Counter[str] = Counter()  # weight → bytes of all parts that are taken of it; more than its own overlap
+    for node in candidates:
+        if node.op in _CUTTERS:
+            cut[node.inputs[0].name] += sum(_result_bytes(types.get(t.name)) or 0 for t in node.outputs if t.name)
     kept = []
     for node in candidates:
         reads = [t.name for t in node.inputs if t.name]
-        if all(name in sizes for name in reads):
+        if all(name in sizes for name in reads) and not (node.op in _CUTTERS and cut[reads[0]] > sizes[reads[0]]):
             results = [_result_bytes(types.get(t.name)) for t in node.outputs if t.name]
             budget = max(_FREE_BYTES, sum(sizes[name] for name in reads))
             unknown = any(size is None for size in results)
+            if node.op in _GROWING and any(name in weights for name in reads):
+                budget = sum(sizes[name] for name in reads if name in weights)  # what is learned must not be spread out
             if sum(size or 0 for size in results) <= budget and not (unknown and node.op in _GROWING):
                 sizes.update((t.name, size or 0) for t, size in zip(_named(node.outputs), results, strict=True))
                 kept.append(node)
@@ -111,7 +121,11 @@ def _constant_nodes(model: Model) -> list[gs.Node]:
     readers = Counter(t.name for node in model.graph.nodes for t in node.inputs)
     readers.update(subgraph_reads(model.graph))
     readers.update(t.name for t in model.graph.outputs)
-    tied = {n for n, c in constants.items() if readers[n] > 1 and len(c.shape) > 1 and is_float(c.dtype)}
+    tied = {
+        n
+        for n, c in constants.items()
+        if readers[n] > 1 and len(c.shape) > 1 and is_float(c.dtype) and not _only_cut(c, readers[n])
+    }
     local = {(f.domain, f.name) for f in model.header.functions}
     known = set(constants) - tied
     found = []
@@ -121,6 +135,12 @@ def _constant_nodes(model: Model) -> list[gs.Node]:
             known.update(t.name for t in node.outputs if t.name)
             found.append(node)
     return found
+
+
+def _only_cut(constant: gs.Constant, readers: int) -> bool:
+    """Returns whether all that read a weight take parts of it, as of a packed projection."""
+    cutters = [node for node in constant.outputs if node.op in _CUTTERS and node.inputs[0] is constant]
+    return len(cutters) == readers
 
 
 def _evaluable(node: gs.Node) -> bool:

@@ -207,6 +207,10 @@ class _Counter:
         axis = self._inference.noted(node, key)
         return Poly.constant(1) if axis is None else size_polynomial(axis, self._variable)
 
+    def has_note(self, node: gs.Node, key: str) -> bool:
+        """Returns whether the axis rule noted an axis under `key`."""
+        return self._inference.noted(node, key) is not None
+
     def node_macs(self) -> dict[str, Poly]:
         """Returns node label → MACs of one sample, for nodes that have any."""
         found: dict[str, Poly] = {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import pin
+from onnxprune.axes import Atom, pin
 from onnxprune.ops.base import (
     AxisContext,
     AxisList,
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Additive", "Comparison", "Div", "Mul", "Pow", "Where"]
 
 
+def _term(name: str, atom: Atom, ctx: MaskContext) -> Mask:
+    """Returns what a term holds at masked channels, those that it is repeated over included."""
+    state = ctx.state(name, atom)
+    value = ctx.constant(name) if state is Mask.ABSENT else None
+    return Mask.ZERO if value is not None and not np.any(value) else state
+
+
 class _Broadcasting(OpRule):
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         operands = [ctx.axes(t.name) for t in node.inputs if t.name]
@@ -45,7 +53,7 @@ class Additive(_Broadcasting):
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         for atom in open_atoms(ctx, node.outputs[0].name):
-            ctx.set(node.outputs[0].name, atom, sum_mask([ctx.state(t.name, atom) for t in node.inputs]))
+            ctx.set(node.outputs[0].name, atom, sum_mask([_term(t.name, atom, ctx) for t in node.inputs]))
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch
@@ -164,7 +172,7 @@ class Where(_Broadcasting):
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         output = node.outputs[0].name
         for atom in open_atoms(ctx, output):
-            ctx.set(output, atom, sum_mask([ctx.state(t.name, atom) for t in node.inputs[1:]]))
+            ctx.set(output, atom, sum_mask([_term(t.name, atom, ctx) for t in node.inputs[1:]]))
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch

@@ -69,6 +69,8 @@ class Attention(OpRule):
         total = self._with_past(node, ctx, batch, heads, keys)
         note_heads(node, ctx, heads, total)
         merge_mask(node, _MASK, ctx, [batch, heads.query, queries, total])
+        if input_name(node, _LENGTHS):
+            equate(where, batch, ctx.axes(input_name(node, _LENGTHS))[0])
         pin_input(node, _LENGTHS, ctx, "reads it as lengths")
         y = [batch, queries, heads.hidden] if flat else [batch, heads.query, queries, heads.value]
         return [

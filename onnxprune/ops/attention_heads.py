@@ -175,7 +175,9 @@ def keep_scale(node: gs.Node, edit: Edit) -> None:
 
 
 def attention_macs(node: gs.Node, ctx: SizeContext) -> Poly:
-    """Returns the MACs of scores and weighted means: positions² · heads · (d + e)."""
+    """Returns the MACs of scores and weighted means: positions² · heads · (d + e); 0 for a rare form."""
+    if not ctx.has_note(node, TOTAL):
+        return Poly.constant(0)
     y = ctx.sizes(node.outputs[0].name)
     heads = ctx.noted(node, KV) * ctx.noted(node, REPEATS)
     places = [y[0], y[1] if len(y) == 3 else y[2], ctx.noted(node, TOTAL)]

@@ -136,6 +136,9 @@ class SizeContext(Protocol):
     def noted(self, node: gs.Node, key: str) -> Poly:
         """Returns the size of an axis that `axes` noted."""
 
+    def has_note(self, node: gs.Node, key: str) -> bool:
+        """Returns whether `axes` noted an axis under `key`."""
+
 
 class Edit(Protocol):
     """What a rule may ask and change when channels are removed.

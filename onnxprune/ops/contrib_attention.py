@@ -138,6 +138,8 @@ class ContribAttention(OpRule):
         keep_scale(node, edit)
 
     def macs(self, node: gs.Node, ctx: SizeContext) -> Poly:
+        if _refusal(node):
+            return Poly.constant(0)
         projections = Poly.product([*ctx.sizes(node.inputs[_X].name), ctx.sizes(node.inputs[_WEIGHT].name)[1]])
         return projections + attention_macs(node, ctx)
 

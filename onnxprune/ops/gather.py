@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import pin
+from onnxprune.axes import Axis, pin
 from onnxprune.core.group import Role
 from onnxprune.ops.base import (
+    AnyArray,
     AxisContext,
     AxisList,
     Edit,
@@ -47,14 +48,22 @@ class Gather(OpRule):
             pin(data[at], f"{describe(node)} looks positions up along this axis")
             return [[*data[:at], *index, *data[at + 1 :]]]
         pin_input(node, 1, ctx, "reads it as positions")
-        # many rows of a weight are a table (position embeddings), and what is not looked up today may be tomorrow
-        table = positions.size > 1 and ctx.constant(node.inputs[0].name) is not None
-        places = [] if table else [int(p) % data[at].size for p in positions.reshape(-1)]
-        taken = picked(data[at], places, describe(node))
+        taken = None if self._whole(node, at, positions.size, ctx) else self._taken(node, data[at], positions)
         if taken is None:
             pin(data[at], f"{describe(node)} looks positions up along this axis")
             return [[*data[:at], *index, *data[at + 1 :]]]
         return [[*data[:at], *regroup([taken], positions.shape, describe(node)), *data[at + 1 :]]]
+
+    @staticmethod
+    def _whole(node: gs.Node, at: int, count: int, ctx: AxisContext) -> bool:
+        name = node.inputs[0].name
+        if ctx.constant(name) is None:
+            return ctx.dynamic(name)[at]  # positions from the end would mean others in another run
+        return count > 1  # rows of a table, such as position embeddings, are no channels
+
+    @staticmethod
+    def _taken(node: gs.Node, axis: Axis, positions: AnyArray) -> Axis | None:
+        return picked(axis, [int(p) % axis.size for p in positions.reshape(-1)], describe(node))
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         # channels of the index axes are positions, so masked ones still hold looked-up values

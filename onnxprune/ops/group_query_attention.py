@@ -82,6 +82,9 @@ class GroupQueryAttention(OpRule):
         q, where = ctx.axes(node.inputs[_QUERY].name), describe(node)
         heads = self._heads(node, ctx, q[2].size)
         self._match_inputs(node, ctx, q, heads)
+        lengths = ctx.axes(input_name(node, _LENGTHS))
+        if lengths:
+            equate(where, q[0], lengths[0])
         for slot in (_LENGTHS, _TOTAL, _PLACES):
             pin_input(node, slot, ctx, "reads it as lengths or positions")
         pin(q[1], f"{where} goes by the order of queries")

@@ -44,7 +44,8 @@ class BatchNormalization(OpRule):
         for vector in vectors:
             unify(channel, vector, describe(node))
         if attribute(node, "training_mode", 0):
-            pin(channel, f"{describe(node)} runs in training mode")
+            for axis in x:
+                pin(axis, f"{describe(node)} takes the statistics of each batch")
         return [list(x)] + [[channel] for _ in node.outputs[1:]]
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:

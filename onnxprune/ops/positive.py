@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxprune.ops.activation import Clip
 from onnxprune.ops.base import MaskContext
 
 __all__ = ["surely_nonnegative", "surely_positive"]
@@ -40,8 +41,11 @@ def surely_positive(tensor: gs.Tensor, ctx: MaskContext, depth: int = _DEPTH) ->
     node = tensor.inputs[0] if tensor.inputs else None
     if node is None or depth == 0:
         return False
-    if node.op in ("Identity", "ReduceMean", "Sqrt"):
+    if node.op in (*_MOVERS, "Sqrt"):
         return surely_positive(node.inputs[0], ctx, depth - 1)
+    if node.op == "Clip":
+        bounds = Clip.bounds(node, ctx)
+        return bounds is not None and bounds[0] is not None and bounds[0] > 0
     if node.op == "Add":
         a, b = node.inputs
         return (surely_positive(a, ctx, depth - 1) and surely_nonnegative(b, ctx, depth - 1)) or (

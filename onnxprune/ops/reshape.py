@@ -27,6 +27,7 @@ from onnxprune.ops.base import (
 )
 from onnxprune.ops.common import pin_input, regroup
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.run_time_sizes import sizes_change
 
 if TYPE_CHECKING:
     import torch
@@ -60,9 +61,9 @@ class Reshape(OpRule):
         output = node.outputs[0].name
         sizes = [int(edit.keep(axis).sum()) for axis in edit.axes(output)]
         before = edit.shape(output)
-        if tuple(sizes) == before:
-            return
         target = edit.constant(node.inputs[1].name)
+        if tuple(sizes) == before and (target is not None or not sizes_change(node.inputs[1], edit)):
+            return
         if target is not None:
             entries = [int(v) for v in target]
             new = [s if v > 0 and s != b else v for v, s, b in zip(entries, sizes, before, strict=True)]

@@ -24,6 +24,7 @@ from onnxprune.ops.base import (
     TwinContext,
     attribute,
     describe,
+    input_name,
     open_atoms,
 )
 from onnxprune.ops.common import pin_input
@@ -114,6 +115,10 @@ class RotaryEmbedding(OpRule):
 
     def _match_positions(self, node: gs.Node, ctx: AxisContext, x: AxisList, tables: list[AxisList]) -> None:
         where = describe(node)
+        positions = ctx.axes(input_name(node, self.slots[2]))
+        if len(positions) == 2:  # one for each token, so tokens stay with theirs
+            unify(positions[0], x[0], where)
+            unify(positions[1], x[-2] if len(x) == 4 else x[1], where)
         pin_input(node, self.slots[2], ctx, "reads it as positions")
         for table in tables:
             if len(table) == 3:

@@ -372,3 +372,63 @@ def test_inferred_entry_of_a_computed_target_may_depend_on_what_is_kept():
     assert sorted(g.size for g in item.analysis.groups) == [4, 6, 24]
     for seed in range(3):
         assert disagreement(item, random_plan(item.analysis, seed), seed=seed) < TOLERANCE
+
+
+PACKED = """g (float[N,T,8] x, float[24,8] w, float[24] b, float[8,5] o) => (float[N,T,5] y) {
+  zero = Constant<value_ints=[0]>()  eight = Constant<value_ints=[8]>()  end = Constant<value_ints=[24]>()
+  wq = Slice(w, zero, eight, zero)  bq = Slice(b, zero, eight, zero)
+  wr = Slice(w, START, end, zero)  br = Slice(b, eight, end, zero)
+  tq = Transpose<perm=[1,0]>(wq)  tr = Transpose<perm=[1,0]>(wr)
+  q0 = MatMul(x, tq)  q = Add(q0, bq)
+  r0 = MatMul(x, tr)  r = Add(r0, br)
+  k, v = Split<axis=-1, num_outputs=2>(r)
+  kt = Transpose<perm=[0,2,1]>(k)
+  s = MatMul(q, kt)  a = Softmax<axis=-1>(s)
+  m = MatMul(a, v)
+  y = MatMul(m, o)
+}"""
+
+
+def test_parts_of_a_packed_weight_are_weights_of_their_own():
+    item = analysed(model_of(PACKED.replace("START", "eight")))
+    assert sorted(g.size for g in item.analysis.groups) == [8, 8]
+    assert not {"Slice", "Transpose"} & {node.op for node in item.model.nodes if node.name.startswith("slice")}
+    assert float(item.analysis.params(item.analysis.sizes)) == 24 * 8 + 24 + 40
+    assert disagreement(item, random_plan(item.analysis)) < TOLERANCE
+
+
+def test_parts_that_overlap_stay_one_weight():
+    text = """g (float[N,T,8] x, float[8,12] w, float[20,5] o) => (float[N,T,5] y) {
+      zero = Constant<value_ints=[0]>()  four = Constant<value_ints=[4]>()
+      end = Constant<value_ints=[12]>()  axis = Constant<value_ints=[1]>()
+      a = Slice(w, zero, end, axis)  b = Slice(w, four, end, axis)
+      p = MatMul(x, a)  q = MatMul(x, b)
+      c = Concat<axis=-1>(p, q)
+      r = Relu(c)
+      y = MatMul(r, o)
+    }"""
+    item = analysed(model_of(text))
+    assert "w" in item.model.initializers()
+    # columns 0 to 3 are read once, 4 to 11 twice
+    assert sorted(g.size for g in item.analysis.groups) == [4, 8]
+    assert disagreement(item, random_plan(item.analysis)) < TOLERANCE
+
+
+COSINE = """g (float[N,5,12] x, float[12,8] wq, float[12,8] wk, float[12,8] wv, float[8,5] wo) => (float[N,5,5] y) {
+  last = Constant<value_ints=[-1]>()  like = Constant<value_ints=[1,1,8]>()
+  least = Constant<value_float=BOUND>()
+  q = MatMul(x, wq)  k = MatMul(x, wk)  v = MatMul(x, wv)
+  qn = ReduceL2<keepdims=1>(q, last)  qc = Clip(qn, least)  qe = Expand(qc, like)  qd = Div(q, qe)
+  kn = ReduceL2<keepdims=1>(k, last)  kc = Clip(kn, least)  ke = Expand(kc, like)  kd = Div(k, ke)
+  kt = Transpose<perm=[0,2,1]>(kd)
+  s = MatMul(qd, kt)  a = Softmax<axis=-1>(s)
+  o = MatMul(a, v)
+  y = MatMul(o, wo)
+}"""
+
+
+@pytest.mark.parametrize(("bound", "expected"), [("1e-6", [8, 8]), ("0.0", [8])])
+def test_channels_are_divided_by_what_never_vanishes(bound, expected):
+    item = analysed(model_of(COSINE.replace("BOUND", bound)))
+    assert [g.size for g in item.analysis.groups] == expected
+    assert disagreement(item, random_plan(item.analysis)) < TOLERANCE
