@@ -134,20 +134,27 @@ def compress(
     return pipeline.compress(_merge(recipe, options), on_event=on_event or ignore_events)
 
 
-def inspect(model: ModelLike, *, approximate: bool = False, on_event: EventHandler | None = None) -> Inspection:
+def inspect(
+    model: ModelLike,
+    *,
+    approximate: bool = False,
+    graph: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+) -> Inspection:
     """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
 
     Args:
         model: A path or a ModelProto.
         approximate: Whether channels may go over which an operator takes statistics.
+        graph: Where an SVG goes that draws the groups on the model's graph.
         on_event: Called with progress (`onnxprune.core.events`).
 
     Raises:
-        OnnxPruneError: when the model cannot be read.
+        OnnxPruneError: when the model cannot be read, or the drawing cannot be written.
     """
     from onnxprune import pipeline
 
-    return pipeline.inspect(model, approximate=approximate, on_event=on_event or ignore_events)
+    return pipeline.inspect(model, approximate=approximate, graph=graph, on_event=on_event or ignore_events)
 
 
 def validate(

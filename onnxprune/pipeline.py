@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxprune.axes import Poly
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import GateError, ModelError, OutputError, UsageError
 from onnxprune.core.events import EventHandler, ignore_events
 from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
-from onnxprune.core.result import Inspection, Result
+from onnxprune.core.result import Inspection, Prunable, Result
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench, Pass, PassRecord
-from onnxprune.cost import COSTS, reachable_range
+from onnxprune.cost import COSTS, group_shares, prunable_share, reachable_range
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.passes.allocate_budget import REPORTED, AllocateBudget
@@ -41,7 +42,6 @@ from onnxprune.passes.write_report import (
     WriteReport,
     cost_record,
     evaluation_of,
-    group_macs_share,
     model_record,
     pass_record,
     recount,
@@ -49,6 +49,7 @@ from onnxprune.passes.write_report import (
 )
 from onnxprune.recipe import Recipe
 from onnxprune.report.gates import failures, gate_records
+from onnxprune.report.graph_svg import graph_svg
 from onnxprune.report.records import latency_report, output_records
 from onnxprune.report.schema import Parity, Report
 from onnxprune.report.write import write_text
@@ -190,23 +191,36 @@ def _check_place(path: Path) -> None:
         raise OutputError(f"{path}: the folder {folder} is not writable. Change its permissions, or write elsewhere.")
 
 
-def inspect(model: ModelLike, *, approximate: bool = False, on_event: EventHandler = ignore_events) -> Inspection:
+def inspect(
+    model: ModelLike,
+    *,
+    approximate: bool = False,
+    graph: str | os.PathLike[str] | None = None,
+    on_event: EventHandler = ignore_events,
+) -> Inspection:
     """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
 
     Args:
         model: A path or a ModelProto.
         approximate: As in `Recipe`.
+        graph: Where an SVG goes that draws the groups on the model's graph, or None.
         on_event: Called with progress.
 
     Raises:
-        OnnxPruneError: when the model cannot be read or run.
+        OnnxPruneError: when the model cannot be read or run, or the drawing cannot be written.
     """
+    if graph is not None:
+        _check_place(Path(graph))
     bench = Bench(on_event=on_event)
     run_passes([ImportModel(_source(model)), FoldConstants(), FindShapes(), FindGroups(approximate)], bench)
     original, folded = bench.take("original", Model), bench.take("model", Model)
     analysis = bench.take("analysis", Analysis)
     costs = {name: COSTS.get(name)().polynomial(analysis, folded) for name in REPORTED}
     reachable = reachable_range(costs, analysis.sizes)
+    group_macs = group_shares(costs["flops"], analysis.sizes)
+    if graph is not None:
+        title = original.path.name if original.path is not None else "model in memory"
+        write_text(Path(graph), graph_svg(folded, analysis, title=title, macs_share=group_macs))
     return Inspection(
         model=str(original.path or ""),
         inputs={spec.name: _shape(spec) for spec in original.inputs()},
@@ -216,11 +230,22 @@ def inspect(model: ModelLike, *, approximate: bool = False, on_event: EventHandl
         params=reachable["params"].original,
         size_bytes=round(reachable["size"].original),
         groups=analysis.groups,
-        group_macs=group_macs_share(analysis),
+        group_macs=group_macs,
         frozen=analysis.frozen,
         reachable={name: (found.lowest_share, 1.0) for name, found in reachable.items()},
         unknown_ops=dict(analysis.unknown_ops),
         notes=tuple(bench.notes),
+        group_params=group_shares(costs["params"], analysis.sizes),
+        prunable={name: _prunable(costs[name], analysis, approximate) for name in ("flops", "params")},
+    )
+
+
+def _prunable(cost: Poly, analysis: Analysis, approximate: bool) -> Prunable:
+    exact = [group.name for group in analysis.groups if not group.approximate]
+    every = [group.name for group in analysis.groups]
+    return Prunable(
+        exact=prunable_share(cost, analysis.sizes, exact),
+        approximate=prunable_share(cost, analysis.sizes, every) if approximate else None,
     )
 
 
@@ -273,7 +298,7 @@ def validate(
     first = bench.take("original", Model)
     _check_interface(first, second)
     runnable = stand_in(first).model
-    feeds = find_feeds(runnable.to_proto(), runnable.inputs(), rng=np.random.default_rng(0))
+    feeds = find_feeds(runnable, runnable.inputs(), rng=np.random.default_rng(0))
     bench.artifacts |= {"slim": second, "feeds": feeds}
     records = run_passes([ValidateModel(provider, threads)], bench)
     report = Report(

@@ -14,7 +14,7 @@ from onnxprune.core.certificate import Certificate
 from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
-from onnxprune.cost import COSTS
+from onnxprune.cost import COSTS, group_shares
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.report import schema
@@ -37,7 +37,6 @@ __all__ = [
     "cost_record",
     "evaluation_of",
     "file_hash",
-    "group_macs_share",
     "model_record",
     "pass_record",
     "recount",
@@ -110,7 +109,7 @@ class WriteReport(Pass):
                 analysis.groups,
                 {name: len(kept) for name, kept in plan.kept.items()},
                 alignment=bench.take("allocation", Allocation).alignment,
-                macs_share=group_macs_share(analysis),
+                macs_share=group_shares(analysis.macs, analysis.sizes),
             ),
             frozen=frozen_records(analysis.frozen),
             unknown_ops=dict(analysis.unknown_ops),
@@ -128,13 +127,6 @@ class WriteReport(Pass):
         if "training" in bench.artifacts:
             return ""
         return NO_EPOCHS if "data" in bench.artifacts else NO_DATA
-
-
-def group_macs_share(analysis: Analysis) -> dict[str, float]:
-    """Returns group name → MACs of the nodes it runs through, as a share of all."""
-    whole = float(analysis.macs(analysis.sizes)) or 1.0
-    each = {node: float(poly(analysis.sizes)) for node, poly in analysis.node_macs.items()}
-    return {g.name: sum(each.get(n, 0.0) for n in analysis.member_nodes(g)) / whole for g in analysis.groups}
 
 
 def model_record(model: Model, path: Path | None, sha256: str | None = None) -> schema.ModelRecord:

@@ -33,7 +33,7 @@ class Inspection:
 
     `onnxprune inspect --json` prints this, each record as an object under the names of its
     fields: `Group`, `Member` and `FrozenAxis` (`onnxprune.core.group`), `Prunable`. Tuples are
-    lists, mappings are objects. Names are never removed; new ones may be added.
+    lists, mappings are objects. Fields keep their names; new ones may be added.
 
     Attributes:
         model: Path of the file, or "" for a model in memory.

@@ -3,6 +3,7 @@
 from onnxprune.cost.base import Cost
 from onnxprune.cost.formulas import node_macs, uncounted_nodes
 from onnxprune.cost.human import human_cost, percent
+from onnxprune.cost.prunable import group_shares, prunable_share
 from onnxprune.cost.reachable import ReachableRange, reachable_range
 from onnxprune.cost.registry import COSTS
 
@@ -10,9 +11,11 @@ __all__ = [
     "COSTS",
     "Cost",
     "ReachableRange",
+    "group_shares",
     "human_cost",
     "node_macs",
     "percent",
+    "prunable_share",
     "reachable_range",
     "uncounted_nodes",
 ]

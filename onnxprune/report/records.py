@@ -111,6 +111,7 @@ def frozen_records(frozen: Iterable[FrozenAxis]) -> tuple[FrozenRecord, ...]:
             size=f.size,
             members=tuple(f"{m.initializer}[{m.axis}]" for m in f.members),
             reasons=f.reasons,
+            chains=f.chains,
         )
         for f in frozen
     )

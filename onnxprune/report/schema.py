@@ -153,12 +153,16 @@ class GroupRecord(_Record):
 
 
 class FrozenRecord(_Record):
-    """Channels that stay as they are, the weight axes concerned, and why."""
+    """Channels that stay as they are, the weight axes concerned, and why.
+
+    `chains` are the reasons, each after the operators that lead from the weight to it.
+    """
 
     name: str
     size: int
     members: tuple[str, ...] = ()
     reasons: tuple[str, ...]
+    chains: tuple[str, ...] = ()
 
 
 class Certificate(_Record):

@@ -60,7 +60,7 @@ class PartRun:
     feeds: tuple[Feeds, ...]
 
 
-def node_reads(node: NodeProto) -> Iterator[str]:
+def _node_reads(node: NodeProto) -> Iterator[str]:
     """Yields the names that a node reads, those that its subgraphs take from outside included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
@@ -72,7 +72,7 @@ def _taken(graph: GraphProto) -> Iterator[str]:
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
     own |= {name for node in graph.node for name in node.output}
     for node in graph.node:
-        yield from (name for name in node_reads(node) if name not in own)
+        yield from (name for name in _node_reads(node) if name not in own)
     yield from (v.name for v in graph.output if v.name not in own)
 
 
@@ -84,7 +84,7 @@ def divide(skeleton: Skeleton, limit: int) -> tuple[Part, ...]:
         limit: Bytes of weights above which a part ends; a part holds one node at least.
     """
     nodes = list(skeleton.proto.graph.node)
-    reads = [tuple(dict.fromkeys(node_reads(node))) for node in nodes]
+    reads = [tuple(dict.fromkeys(_node_reads(node))) for node in nodes]
     last = {name: i for i, names in enumerate(reads) for name in names}
     sizes = {t.name: skeleton.size(t) for t in skeleton.proto.graph.initializer}
     stretches: list[list[int]] = [[]]

@@ -52,7 +52,7 @@ def test_missing_model_is_a_usage_error(calls: list[tuple[Any, Any]]) -> None:
 
 def test_events_reach_the_callers_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
-    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: on_event(Note(model)))
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, graph, on_event: on_event(Note(model)))
     onnxprune.inspect("net.onnx", on_event=events.append)
     assert events == [Note("net.onnx")]
 

@@ -20,7 +20,7 @@ SOURCES = sorted(
 )
 DOCUMENTED = {
     "compress": ["flops", "params", "size", "data", "eval_data", "epochs", "recipe", "out"],
-    "inspect": [],
+    "inspect": ["graph"],
     "validate": ["data"],
 }
 

@@ -194,13 +194,13 @@ def test_errors_of_the_pipeline_become_exit_codes(
 def test_inspect_lists_inputs_groups_frozen_reasons_and_range(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: INSPECTION)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, graph, on_event: INSPECTION)
     outcome = run("inspect", "net.onnx")
     assert outcome.exit_code == 0, outcome.output
     shown = " ".join(outcome.stdout.split())
     for part in (
         "image: float32 [batch, 3, 32, 32]",
-        "/conv1 16 25.0 % written by /conv1; read by /conv2",
+        "/conv1 16 25.0 % – written by /conv1; read by /conv2",
         "the axis is an output of the model: Gemm '/fc': /fc 10",
         "reachable flops 3.1 % to 100.0 % of the original",
         "my::Thing (2)",
@@ -213,12 +213,12 @@ def test_inspect_says_so_when_nothing_can_be_pruned(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = dataclasses.replace(INSPECTION, groups=(), group_macs={})
-    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: empty)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, graph, on_event: empty)
     assert "No channel can be pruned" in run("inspect", "net.onnx").stdout
 
 
 def test_inspect_json_holds_every_field(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, on_event: INSPECTION)
+    monkeypatch.setattr(pipeline, "inspect", lambda model, approximate, graph, on_event: INSPECTION)
     content = json.loads(run("inspect", "net.onnx", "--json").stdout)
     assert set(content) == {field.name for field in dataclasses.fields(Inspection)}
     assert content["groups"][0]["members"][1]["initializer"] == "conv2.weight"
