@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxprune.axes import Atom, Axis, pin
+from onnxprune.axes import Atom, Axis, leaves, pin
 from onnxprune.core.errors import InternalError
 from onnxprune.graph import Model
 from onnxprune.graph.sort import node_reads
@@ -122,6 +122,18 @@ class Inference:
                     f"the concrete run gave {self.shape(tensor.name)}."
                 )
             self._axes[tensor.name] = axes
+        if rule.statistics:
+            self._pin_beside_dynamic(node)
+
+    def _pin_beside_dynamic(self, node: gs.Node) -> None:
+        """Keeps channels that share an axis with a dynamic size: no constant list picks those that a twin keeps."""
+        for tensor in node.inputs:
+            moves = self.dynamic(tensor.name) if tensor.name in self.shapes.first else ()
+            for axis, dynamic in zip(self.axes(tensor.name), moves, strict=False):
+                atoms = leaves(axis) if dynamic else []
+                for atom in atoms if len(atoms) > 1 else ():
+                    if atom.soft:
+                        atom.add_reasons((f"{describe(node)} takes statistics over it and a dynamic size at once",))
 
     def _freeze(self, node: gs.Node, reason: str) -> None:
         for name in sorted(node_reads(node)):

@@ -45,7 +45,8 @@ class BatchNormalization(OpRule):
             unify(channel, vector, describe(node))
         if attribute(node, "training_mode", 0):
             for axis in x:
-                pin(axis, f"{describe(node)} takes the statistics of each batch")
+                if axis is not channel or len(x) == 1:
+                    pin(axis, f"{describe(node)} takes the statistics of each batch")
         return [list(x)] + [[channel] for _ in node.outputs[1:]]
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:

@@ -107,3 +107,19 @@ def test_statistics_over_kernels_maps_and_softmax_stay_frozen():
     item = analysed(model_of(text), approximate=True)
     assert not item.analysis.groups
     assert "normalises over this axis" in item.reasons("conv_0")
+
+
+def test_statistics_over_channels_and_a_dynamic_size_at_once_keep_the_channels():
+    # [N, 12, H, W] -> [N, 4, 3 H W]: which positions stay depends on H and W
+    text = """g (float[N,3,H,W] x, float[12,3,1,1] w1, float[4] s, float[4] b, float[5,12,1,1] w2)
+       => (float[N,5,H,W] y) {
+      a = Conv(x, w1)
+      split = Constant<value_ints=[0,4,-1]>()  f = Reshape(a, split)
+      i = InstanceNormalization(f, s, b)
+      like = Shape(a)  j = Reshape(i, like)
+      r = Relu(j)
+      y = Conv(r, w2)
+    }"""
+    item = analysed(model_of(text), approximate=True)
+    assert [g.size for g in item.analysis.groups] == [4]
+    assert "a dynamic size at once" in item.reasons("conv_0")
