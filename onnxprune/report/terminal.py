@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxprune.report.figures import bytes_text, count_text, duration_text, percent_text, ratio_text
+from onnxprune.report.reasons import condensed
 from onnxprune.report.remarks import remarks
 from onnxprune.report.schema import FrozenRecord, GateRecord, GroupRecord, LatencyRecord, Report
 from onnxprune.report.status import status_lines
@@ -120,7 +121,7 @@ def frozen_table(frozen: Iterable[FrozenRecord], *, verbose: bool = False) -> Ta
     """Returns the frozen channels by reason, the reason with most channels first."""
     by_reason: dict[str, list[FrozenRecord]] = {}
     for record in frozen:
-        by_reason.setdefault("; ".join(record.reasons) or "no reason was recorded", []).append(record)
+        by_reason.setdefault(condensed(record.reasons) or "no reason was recorded", []).append(record)
     ordered = sorted(by_reason.items(), key=lambda item: -sum(r.size for r in item[1]))
     table = _table("Channels that stay, and why", "reason: where", "channels")
     shown = ordered if verbose else ordered[:_FOLD]
