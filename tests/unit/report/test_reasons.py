@@ -20,7 +20,7 @@ from onnxprune.report.reasons import condensed
                 "Norm 'b' takes statistics",
                 "Norm 'c' takes statistics",
             ),
-            "Norm 'a' and 2 more: takes them; Gather 'g' looks up",
+            "Norm 'a' and 2 more: takes statistics; Gather 'g' looks up",
         ),
         (("Conv 'a': is a spatial axis", "Conv 'b': is a spatial axis"), "Conv 'a' and 1 more: is a spatial axis"),
         (("no name at all", "no name at all"), "no name at all"),
