@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxprune.axes import Atom, Axis, leaves, pin, product, unify
@@ -13,6 +14,7 @@ from onnxprune.ops.base import AxisContext, AxisList, Mask, MaskContext, describ
 __all__ = [
     "SPATIAL",
     "broadcast",
+    "constant_entries",
     "fresh",
     "pin_input",
     "product_mask",
@@ -24,6 +26,24 @@ __all__ = [
 ]
 
 SPATIAL = "is a spatial axis"
+
+
+def constant_entries(vector: gs.Tensor, ctx: AxisContext) -> dict[int, float]:
+    """Returns position → entry of a vector, for the entries that are constant where it is put together at run time."""
+    value = ctx.constant(vector.name)
+    if value is not None:
+        return dict(enumerate(np.asarray(value).reshape(-1).tolist()))
+    producer = vector.inputs[0] if vector.inputs else None
+    if producer is None or producer.op != "Concat":
+        return {}
+    found: dict[int, float] = {}
+    position = 0
+    for part in producer.inputs:
+        value = ctx.constant(part.name)
+        if value is not None:
+            found |= {position + i: entry for i, entry in enumerate(np.asarray(value).reshape(-1).tolist())}
+        position += int(np.prod(ctx.shape(part.name))) if value is None else int(np.size(value))
+    return found
 
 
 def fresh(shape: Sequence[int], reason: str) -> AxisList:

@@ -25,7 +25,7 @@ from onnxprune.ops.base import (
     describe,
     integers,
 )
-from onnxprune.ops.common import pin_input, regroup
+from onnxprune.ops.common import constant_entries, pin_input, regroup
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.run_time_sizes import sizes_change
 
@@ -51,7 +51,7 @@ class Reshape(OpRule):
         dynamic = ctx.dynamic(output)
         if ctx.constant(node.inputs[1].name) is None and sum(dynamic) > 1:
             # a computed size is kept as it is computed, so it must not depend on a kept count; -1 adapts by itself
-            entries = _constant_entries(node.inputs[1], ctx)
+            entries = constant_entries(node.inputs[1], ctx)
             for position, (axis, moves) in enumerate(zip(result, dynamic, strict=True)):
                 if moves and len(leaves(axis)) > 1 and entries.get(position) != -1:
                     pin(axis, f"{describe(node)} computes several sizes of its target at run time")
@@ -89,21 +89,6 @@ class Reshape(OpRule):
             return x.reshape(target)
 
         return reshape
-
-
-def _constant_entries(target: gs.Tensor, ctx: AxisContext) -> dict[int, int]:
-    """Returns position → entry of a computed target, for the entries that are constant."""
-    producer = target.inputs[0] if target.inputs else None
-    if producer is None or producer.op != "Concat":
-        return {}
-    found: dict[int, int] = {}
-    position = 0
-    for part in producer.inputs:
-        value = ctx.constant(part.name)
-        if value is not None:
-            found |= {position + i: int(entry) for i, entry in enumerate(np.asarray(value).reshape(-1))}
-        position += int(np.prod(ctx.shape(part.name))) if value is None else int(np.size(value))
-    return found
 
 
 @register_op

@@ -21,7 +21,7 @@ from onnxprune.ops.base import (
     describe,
     input_name,
 )
-from onnxprune.ops.common import pin_input
+from onnxprune.ops.common import constant_entries, pin_input
 from onnxprune.ops.interpolate import ResizeOptions, resize
 from onnxprune.ops.registry import register_op
 
@@ -45,14 +45,31 @@ class Resize(OpRule):
         for slot in range(1, len(node.inputs)):
             pin_input(node, slot, ctx, "reads it as scales or sizes")
         x, shape = ctx.axes(node.inputs[0].name), ctx.shape(node.outputs[0].name)
+        still = self._untouched(node, ctx, len(x))
         out: AxisList = []
-        for axis, size in zip(x, shape, strict=True):
-            if axis.size == size:
+        for position, (axis, size) in enumerate(zip(x, shape, strict=True)):
+            if axis.size == size and still[position]:
                 out.append(axis)
             else:
                 pin(axis, f"{describe(node)} interpolates this axis")
                 out.append(Atom(size, f"{describe(node)} interpolates this axis"))
         return [out]
+
+    @staticmethod
+    def _untouched(node: gs.Node, ctx: AxisContext, rank: int) -> list[bool]:
+        """Returns which axes keep their places if they keep their size: equal sizes alone do not say so."""
+        places = [int(p) % rank for p in attribute(node, "axes", range(rank))]
+        mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
+        if mode == "tf_crop_and_resize" or attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+            return [position not in places for position in range(rank)]
+        if input_name(node, SIZES_SLOT):
+            return [True] * rank
+        slot = 2 if len(node.inputs) > 2 else 1
+        stated = attribute(node, "scales")  # an attribute of Upsample before version 9
+        if stated is None and not input_name(node, slot):
+            return [True] * rank
+        scales = dict(enumerate(stated)) if stated is not None else constant_entries(node.inputs[slot], ctx)
+        return [position not in places or scales.get(places.index(position)) == 1 for position in range(rank)]
 
     def repair(self, node: gs.Node, edit: Edit) -> None:
         if not input_name(node, SIZES_SLOT):
