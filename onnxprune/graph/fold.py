@@ -27,6 +27,7 @@ from onnxprune.graph.values import Values, is_float
 __all__ = ["constant_frontier", "constant_tensors", "constants_to_initializers", "fold_values", "unshare_vectors"]
 
 _STANDARD = (None, "", "ai.onnx")
+_ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Pow", "Sub", "Where")
 
 
 def constants_to_initializers(model: Model) -> int:
@@ -68,6 +69,8 @@ def _constant_values(node: gs.Node) -> Values | None:
 def unshare_vectors(model: Model) -> int:
     """Gives every reader of a float vector or scalar an initializer of its own.
 
+    A vector is also what has one axis longer than one, where it meets its reader element by element.
+
     Exporters merge initializers that are equal, often zero biases, through one name or through
     Identity; pruning one layer would then change the others. Identity nodes fed by an
     initializer are resolved first. Of several readers the first keeps the name, the others
@@ -84,7 +87,7 @@ def unshare_vectors(model: Model) -> int:
     copies = 0
     for node in model.nodes:
         for slot, tensor in enumerate(list(node.inputs)):
-            if not isinstance(tensor, gs.Constant) or len(tensor.shape) > 1 or not is_float(tensor.dtype):
+            if not isinstance(tensor, gs.Constant) or not _is_vector(tensor, node) or not is_float(tensor.dtype):
                 continue
             if tensor.name not in seen and tensor.name not in keepers:
                 seen.add(tensor.name)
@@ -94,6 +97,12 @@ def unshare_vectors(model: Model) -> int:
             seen.add(name)
             copies += 1
     return copies
+
+
+def _is_vector(tensor: gs.Constant, reader: gs.Node) -> bool:
+    if len(tensor.shape) <= 1:
+        return True
+    return reader.op in _ELEMENTWISE and sum(size > 1 for size in tensor.shape) <= 1
 
 
 def _resolve_identities(graph: gs.Graph) -> None:

@@ -49,7 +49,9 @@ def _row(record: Record) -> tuple[str, ...]:
 def _remarks(record: Record) -> list[str]:
     remarks = []
     if not record["groups"]:
-        remarks.append(f"nothing can be removed exactly: {'; '.join(record['frozen'])}")
+        remarks.append(f"nothing can be removed: {'; '.join(record['frozen'])}")
+    if record.get("approximate"):
+        remarks.append("with `--approximate`")
     if record.get("budget", record["asked"]) != record["asked"]:
         remarks.append(f"{record['asked']:.0%} of the MACs cannot be reached; pruned to {record['budget']:.0%}")
     if record["unknown_ops"]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from graphs import model_of
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -172,3 +173,18 @@ def test_folding_leaves_copies_alone() -> None:
     unshare_vectors(model)
     assert list(copy.initializers()) == ["b", "w", "axes"]
     assert len(copy.nodes) == 9
+
+
+def test_scales_with_one_long_axis_are_unshared_where_they_meet_element_by_element() -> None:
+    text = """g (float[N,4,6,6] x, float[4,1,1] s, float[1,4,1,1] w) => (float[N,1,6,6] y) {
+        a = Mul(x, s)
+        b = Relu(a)
+        c = Mul(b, s)
+        p = Conv(b, w)
+        q = Conv(c, w)
+        y = Add(p, q)
+    }"""
+    model = load_model(model_of(text))
+    assert unshare_vectors(model) == 1
+    # the weight of two convolutions stays one: it was shared on purpose
+    assert sorted(model.initializers()) == ["s", "s__2", "w"]
