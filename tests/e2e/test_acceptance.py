@@ -1,7 +1,8 @@
 """What users of earlier tools complained about; the numbers are those of the project's list of cases.
 
-Cases 5, 7 and 10 (concatenations, masks and gates, shifts under masking) and the analysis side
-of 11 and 14 are in tests/unit/groups/test_coupling.py.
+Cases 5, 6, 7 and 10 (concatenations, shuffles, masks and gates, shifts under masking) and the
+analysis side of 11 and 14 are in tests/unit/groups/test_coupling.py, cases 8, 9 and 15 (kinds of
+graphs) in test_acceptance_graphs.py.
 """
 
 from __future__ import annotations
@@ -233,6 +234,16 @@ def test_case_12_failed_check_exits_four_and_writes_nothing(net, tmp_path, monke
     assert "masked original = pruned model" in " ".join(result.stderr.split())
     assert "'logits'" in result.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_case_13_no_sparse_operator_takes_the_place_of_a_dense_one_unmeasured(net, tmp_path):
+    # nothing measures block-sparse operators yet, so none may appear: what is pruned stays dense and gets smaller
+    out = tmp_path / "slim.onnx"
+    assert run_cli("compress", net, "--flops", 0.3, "-o", out).exit_code == 0
+    before, after = onnx.load(net), onnx.load(out)
+    assert [(n.domain, n.op_type) for n in after.graph.node] == [(n.domain, n.op_type) for n in before.graph.node]
+    assert not after.graph.sparse_initializer
+    assert {o.domain for o in after.opset_import} == {o.domain for o in before.opset_import}
 
 
 def test_case_14_every_frozen_channel_is_listed_with_its_reason(net):
