@@ -10,7 +10,6 @@ embedding and blocks x + W2 relu(W1 x + b1) on a residual stream. It then runs
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,6 +22,13 @@ from onnx import NodeProto, TensorProto, helper
 WIDTH = 2048
 HIDDEN = 4 * WIDTH
 VOCABULARY = 16_000
+LAUNCHER = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+child.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss, child.returncode)
+"""
 
 
 class LargeFile:
@@ -82,12 +88,14 @@ def build(path: Path, total_bytes: float) -> None:
 
 
 def measure(command: list[str]) -> tuple[float, float, int]:
-    """Returns seconds, peak resident megabytes and the exit code of a command."""
+    """Returns seconds, peak resident megabytes and the exit code of a command.
+
+    A process starts with the peak of the one that forked it, so a small one stands in between.
+    """
     start = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return time.monotonic() - start, usage.ru_maxrss / 1e3, child.returncode
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True, check=True)
+    peak_kb, code = (int(word) for word in done.stdout.split()[-2:])
+    return time.monotonic() - start, peak_kb / 1e3, code
 
 
 def compress(path: Path, out: Path, options: list[str]) -> list[str]:
