@@ -1,6 +1,6 @@
 """Schemas of torchvision's compiled operators, for a PyTorch that its wheel was not built for.
 
-torchvision's wheel on PyPI is built against CUDA; with a CPU build of PyTorch its extension
+torchvision's published wheel is built against CUDA; with a CPU build of PyTorch its extension
 does not load, and its import fails where it registers shapes for operators nobody defined.
 None of the nets here runs these operators: declaring them is enough.
 """
