@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import Atom, Axis, Poly, pin
+from onnxprune.axes import Atom, Poly, pin
 from onnxprune.ops.attention_heads import (
     Heads,
+    all_keys,
     attention_macs,
     equate,
     keep_scale,
@@ -66,7 +67,7 @@ class Attention(OpRule):
         equate(where, keys, v[-2])
         if any(attribute(node, name, off) != off for name, off in _POSITIONAL):
             pin(queries, f"{where} goes by the order of queries")
-        total = self._with_past(node, ctx, batch, heads, keys)
+        total = all_keys(node, ctx, (_PAST_KEY, _PAST_VALUE), batch, heads, keys)
         note_heads(node, ctx, heads, total)
         merge_mask(node, _MASK, ctx, [batch, heads.query, queries, total])
         if input_name(node, _LENGTHS):
@@ -97,23 +98,6 @@ class Attention(OpRule):
         equate(where, heads.kv, v[1])
         equate(where, heads.key, q[3])
         return heads
-
-    @staticmethod
-    def _with_past(node: gs.Node, ctx: AxisContext, batch: Axis, heads: Heads, keys: Axis) -> Axis:
-        where, length = describe(node), keys.size
-        for slot, channels in ((_PAST_KEY, heads.key), (_PAST_VALUE, heads.value)):
-            name = input_name(node, slot)
-            if name:
-                past = ctx.axes(name)
-                equate(where, batch, past[0])
-                equate(where, heads.kv, past[1])
-                equate(where, channels, past[3])
-                pin(past[2], f"{where} normalises over this axis")
-                length = past[2].size + keys.size
-        if length == keys.size:
-            return keys
-        pin(keys, f"{where} normalises over this axis")
-        return Atom(length)
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         query = state_of(ctx, node.inputs[_QUERY].name)

@@ -34,11 +34,13 @@ from onnxprune.ops.common import broadcast, fresh, pin_input, product_mask, sum_
 
 __all__ = [
     "Heads",
+    "all_keys",
     "attention_macs",
     "equate",
     "freeze_attention",
     "keep_scale",
     "kept_heads",
+    "match_past",
     "merge_mask",
     "note_heads",
     "settle_attention",
@@ -108,6 +110,37 @@ def note_heads(node: gs.Node, ctx: AxisContext, heads: Heads, total: Axis) -> No
     pin(total, f"{describe(node)} normalises over this axis")
     for key, axis in ((KV, heads.kv), (REPEATS, heads.repeats), (KEY, heads.key), (TOTAL, total)):
         ctx.note(node, key, axis)
+
+
+def match_past(node: gs.Node, ctx: AxisContext, slots: tuple[int, int], batch: Axis, heads: Heads) -> int:
+    """Equates the axes of past keys and values [batch, kv, positions, channels]; returns how many positions they hold.
+
+    Args:
+        node: The node.
+        ctx: Axes of tensors.
+        slots: Inputs of the past keys and values, which may be absent.
+        batch: The batch axis.
+        heads: The heads.
+    """
+    where, length = describe(node), 0
+    for slot, channels in zip(slots, (heads.key, heads.value), strict=True):
+        if input_name(node, slot):
+            past = ctx.axes(input_name(node, slot))
+            equate(where, batch, past[0])
+            equate(where, heads.kv, past[1])
+            equate(where, channels, past[3])
+            pin(past[2], f"{where} normalises over this axis")
+            length = past[2].size
+    return length
+
+
+def all_keys(node: gs.Node, ctx: AxisContext, slots: tuple[int, int], batch: Axis, heads: Heads, keys: Axis) -> Axis:
+    """Returns the axis of past and new key positions; arguments are those of `match_past`, and the new keys' axis."""
+    past = match_past(node, ctx, slots, batch, heads)
+    if not past:
+        return keys
+    pin(keys, f"{describe(node)} normalises over this axis")
+    return Atom(past + keys.size)
 
 
 def merge_mask(node: gs.Node, slot: int, ctx: AxisContext, scores: Sequence[Axis]) -> None:

@@ -19,6 +19,7 @@ from onnxprune.ops.attention_heads import (
     freeze_attention,
     keep_scale,
     kept_heads,
+    match_past,
     merge_mask,
     note_heads,
     settle_attention,
@@ -134,15 +135,7 @@ class GroupQueryAttention(OpRule):
 
     @staticmethod
     def _with_past(node: gs.Node, ctx: AxisContext, q: AxisList, heads: Heads) -> Axis:
-        where, length = describe(node), q[1].size
-        for slot in (_PAST_KEY, _PAST_VALUE):
-            if input_name(node, slot):
-                past = ctx.axes(input_name(node, slot))
-                equate(where, q[0], past[0])
-                equate(where, heads.kv, past[1])
-                equate(where, heads.key, past[3])
-                pin(past[2], f"{where} normalises over this axis")
-                length = past[2].size + q[1].size
+        length = q[1].size + match_past(node, ctx, (_PAST_KEY, _PAST_VALUE), q[0], heads)
         if len(node.outputs) > 1 and node.outputs[1].name:
             length = ctx.shape(node.outputs[1].name)[2]  # a buffer that is longer than what it holds
         return Atom(length)

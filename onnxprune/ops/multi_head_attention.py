@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
-from onnxprune.axes import Atom, Axis, Poly, pin, total, unify
+from onnxprune.axes import Poly, pin, total, unify
 from onnxprune.ops.attention_heads import (
     Heads,
+    all_keys,
     attention_macs,
     equate,
     freeze_attention,
@@ -90,7 +91,7 @@ class MultiHeadAttention(OpRule):
             packed = total([heads.query_hidden, heads.key_hidden, heads.value_hidden])
             unify(ctx.axes(input_name(node, _BIAS))[0], packed, where)
         pin_input(node, _MASK, ctx, "reads it as a mask")
-        length = self._with_past(node, ctx, batch, heads, keys)
+        length = all_keys(node, ctx, (_PAST_KEY, _PAST_VALUE), batch, heads, keys)
         note_heads(node, ctx, heads, length)
         scores: AxisList = [batch, heads.kv, queries, length]
         merge_mask(node, _ADDED, ctx, scores)
@@ -112,22 +113,6 @@ class MultiHeadAttention(OpRule):
                 equate(where, heads.kv, axes[1])
                 equate(where, channels, axes[3])
         return heads
-
-    @staticmethod
-    def _with_past(node: gs.Node, ctx: AxisContext, batch: Axis, heads: Heads, keys: Axis) -> Axis:
-        where, length = describe(node), keys.size
-        for slot, channels in ((_PAST_KEY, heads.key), (_PAST_VALUE, heads.value)):
-            if input_name(node, slot):
-                past = ctx.axes(input_name(node, slot))
-                equate(where, batch, past[0])
-                equate(where, heads.kv, past[1])
-                equate(where, channels, past[3])
-                pin(past[2], f"{where} normalises over this axis")
-                length = past[2].size + keys.size
-        if length == keys.size:
-            return keys
-        pin(keys, f"{where} normalises over this axis")
-        return Atom(length)
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:
         bias = input_name(node, _BIAS)
