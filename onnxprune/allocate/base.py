@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ class Problem:
         align: "auto", or the multiple that channel counts should have.
         floor: Share of each group that stays unless the budget cannot be met otherwise,
             in [0, 1].
+        ceilings: Group name → number of channels that are left of it, where an earlier phase
+            took some; the others have none left to give.
     """
 
     groups: tuple[Group, ...]
@@ -39,6 +41,7 @@ class Problem:
     limits: Mapping[str, float]
     align: AlignOption = "auto"
     floor: float = 0.1
+    ceilings: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = {group.name for group in self.groups}
@@ -46,6 +49,8 @@ class Problem:
             score = self.scores.get(group.name)
             if score is None or score.shape != (group.size,) or not np.isfinite(score).all():
                 raise InternalError(f"group {group.name!r} needs {group.size} finite scores, got {score!r}")
+            if not 1 <= self.ceilings.get(group.name, group.size) <= group.size:
+                raise InternalError(f"group {group.name!r} cannot keep {self.ceilings[group.name]} of {group.size}")
         for resource, limit in self.limits.items():
             if resource not in self.costs or not 0 < limit < float("inf"):
                 raise InternalError(f"resource {resource!r} needs a cost and a finite limit above zero, got {limit}")
@@ -58,6 +63,11 @@ class Problem:
     def sizes(self) -> dict[str, int]:
         """Group name → number of channels."""
         return {group.name: group.size for group in self.groups}
+
+    @property
+    def available(self) -> dict[str, int]:
+        """Group name → number of channels that may be kept."""
+        return {group.name: self.ceilings.get(group.name, group.size) for group in self.groups}
 
 
 class Allocator(Protocol):

@@ -48,13 +48,13 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     Raises:
         BudgetError: when even one channel per group costs more than a limit.
     """
-    search = Search(problem.sizes, problem.costs, problem.limits)
+    search = Search(problem.available, problem.costs, problem.limits)
     if search.jump(search.sizes):
         return _allocation(problem, search, generous_notes(problem))
     if not search.fits(search.counts):
         raise infeasible(problem)
     units = np.array([alignment_unit(group, problem.align) for group in problem.groups], dtype=np.int64)
-    floors = _floors(search.sizes, units, problem.floor)
+    floors = np.minimum(_floors(np.array(list(problem.sizes.values())), units, problem.floor), search.sizes)
     _start(search, units, floors)
     search.units = units.copy()
     climb(search, [-np.sort(-worth[group.name]) for group in problem.groups], search.sizes, floors)

@@ -25,7 +25,7 @@ class Search:
     """A mutable candidate that never exceeds a limit once it has been within all of them.
 
     Args:
-        sizes: Group name → number of channels.
+        sizes: Group name → number of channels that may be kept.
         costs: Resource → polynomial; at least those in `limits`.
         limits: Resource → upper bound.
 

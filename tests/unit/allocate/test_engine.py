@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,22 @@ def test_problem_is_refused_when_its_parts_do_not_fit(scores, limits, message):
 def test_problem_is_refused_when_a_cost_names_a_stranger():
     with pytest.raises(InternalError, match=r"\['b'\]"):
         Problem((Group("a", 4, ()),), {"a": np.ones(4)}, {"flops": Poly.variable("b")}, {"flops": 1.0})
+
+
+def test_no_group_grows_when_an_earlier_phase_took_channels():
+    before = linear({"a": 1.0, "b": 1.0}, 32, 40.0, align=8)
+    problem = dataclasses.replace(before, ceilings={"a": 9})
+    assert problem.available == {"a": 9, "b": 32}
+    found = solve("global", problem)
+    assert found["a"] <= 9
+    assert 0.98 * 40 <= sum(found.values()) <= 40
+
+
+def test_everything_left_is_kept_when_the_budget_allows_it():
+    problem = dataclasses.replace(linear({"a": 1.0, "b": 1.0}, 32, 50.0, align=8), ceilings={"a": 9})
+    assert solve("uniform", problem) == {"a": 9, "b": 32}
+
+
+def test_problem_is_refused_when_a_ceiling_is_above_the_size():
+    with pytest.raises(InternalError, match="cannot keep 33 of 32"):
+        dataclasses.replace(linear({"a": 1.0}, 32, 10.0), ceilings={"a": 33})
