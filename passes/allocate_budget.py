@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from onnxprune.allocate import ALLOCATORS, Problem, select_channels
 from onnxprune.core.budget import Budget
+from onnxprune.core.phases import Phase
+from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.cost import COSTS
 from onnxprune.criteria import Scores
@@ -21,19 +23,21 @@ REPORTED = ("flops", "params", "size")
 
 @dataclass(frozen=True)
 class AllocateBudget(Pass):
-    """Gives "allocation" and "plan".
+    """Gives "allocation" and "plan"; an earlier phase's plan bounds what may be kept.
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
         allocator: Name of the allocator.
         align: "auto", or the multiple that kept counts prefer.
         options: What led here, for the plan's record.
+        phase: Which phase of how many; all but the last stop on the way to the budgets.
     """
 
     budgets: tuple[Budget, ...]
     allocator: str = "global"
     align: int | Literal["auto"] = "auto"
     options: Mapping[str, Any] | None = None
+    phase: Phase = field(default_factory=Phase)
 
     name = "allocate_budget"
     needs = ("original", "model", "analysis", "scores")
@@ -48,8 +52,11 @@ class AllocateBudget(Pass):
         analysis, model = bench.take("analysis", Analysis), bench.take("model", Model)
         scores = bench.take("scores", Scores).values
         costs = {name: COSTS.get(name)().polynomial(analysis, model) for name in REPORTED}
-        limits = {b.resource: b.limit(float(costs[b.resource](analysis.sizes))) for b in self.budgets}
-        problem = Problem(analysis.groups, scores, costs, limits, self.align)
+        whole = {b.resource: float(costs[b.resource](analysis.sizes)) for b in self.budgets}
+        limits = {b.resource: self.phase.limit(b.limit(whole[b.resource]), whole[b.resource]) for b in self.budgets}
+        earlier = bench.find("plan", Plan)
+        left = {name: len(kept) for name, kept in earlier.kept.items()} if earlier is not None else {}
+        problem = Problem(analysis.groups, scores, costs, limits, self.align, ceilings=left)
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)

@@ -44,7 +44,7 @@ class Certify(Pass):
     seed: int = 0
 
     name = "certify"
-    needs = ("original", "model", "analysis", "plan", "slim", "feeds")
+    needs = ("original", "model", "working", "analysis", "plan", "slim", "feeds")
     gives = ("certificate",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
@@ -54,7 +54,7 @@ class Certify(Pass):
             CertificateError: when they differ; the output, the batch size and the deviation are named.
         """
         model = bench.take("model", Model)
-        masked = masked_model(model, bench.take("analysis", Analysis), bench.take("plan", Plan))
+        masked = masked_model(bench.take("working", Model), bench.take("analysis", Analysis), bench.take("plan", Plan))
         rows = [
             *self._rows("source = analysed graph", bench.take("original", Model), model, bench),
             *self._rows("masked original = pruned model", masked, bench.take("slim", Model), bench),

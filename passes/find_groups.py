@@ -15,7 +15,10 @@ __all__ = ["FindGroups"]
 
 @dataclass(frozen=True)
 class FindGroups(Pass):
-    """Gives "analysis": groups, frozen channels with reasons, cost polynomials.
+    """Gives "analysis": groups, frozen channels with reasons, cost polynomials; and "working".
+
+    "working" is the model whose weights are pruned: at first the analysed model itself, later
+    with what training made of them (`carry_weights`).
 
     Attributes:
         approximate: Whether channels may go over which an operator takes statistics.
@@ -25,7 +28,7 @@ class FindGroups(Pass):
 
     name = "find_groups"
     needs = ("model", "shapes")
-    gives = ("analysis",)
+    gives = ("analysis", "working")
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Analyses the model."""
@@ -42,4 +45,4 @@ class FindGroups(Pass):
         for op, count in analysis.unknown_ops.items():
             times = "once" if count == 1 else f"{count} times"
             bench.note(f"Operator {op} ({times}) has no axis rule; the channels it touches stay.")
-        return {"analysis": analysis}
+        return {"analysis": analysis, "working": bench.take("model", Model)}

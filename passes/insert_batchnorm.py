@@ -39,12 +39,12 @@ class InsertBatchnorm(Pass):
     seed: int = 0
 
     name = "insert_batchnorm"
-    needs = ("model", "analysis", "plan", "slim", "data")
+    needs = ("working", "analysis", "plan", "slim", "data")
     edits = ("slim",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Inserts."""
-        model, slim = bench.take("model", Model), bench.take("slim", Model)
+        model, slim = bench.take("working", Model), bench.take("slim", Model)
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
         outputs = self._outputs(slim, analysis, plan)
         if not outputs:

@@ -19,10 +19,10 @@ class PruneChannels(Pass):
     """Gives "slim": the model without the dropped channels."""
 
     name = "prune_channels"
-    needs = ("model", "analysis", "plan")
+    needs = ("working", "analysis", "plan")
     gives = ("slim",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Cuts."""
-        slim = prune(bench.take("model", Model), bench.take("analysis", Analysis), bench.take("plan", Plan))
+        slim = prune(bench.take("working", Model), bench.take("analysis", Analysis), bench.take("plan", Plan))
         return {"slim": slim}

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from onnxprune.core.errors import ModelError
+from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.criteria import CRITERIA, ScoreContext
+from onnxprune.criteria import CRITERIA, ScoreContext, Scores
+from onnxprune.criteria.pooling import normalised
 from onnxprune.graph import Model, read_real
 from onnxprune.groups import Analysis
 
@@ -20,7 +24,7 @@ SHOWN_REASONS = 8
 
 @dataclass(frozen=True)
 class ScoreChannels(Pass):
-    """Gives "scores".
+    """Gives "scores"; where an earlier phase left a "plan", of the channels that it keeps.
 
     Attributes:
         criterion: Name of the criterion.
@@ -31,7 +35,7 @@ class ScoreChannels(Pass):
     seed: int = 0
 
     name = "score_channels"
-    needs = ("model", "analysis")
+    needs = ("working", "analysis")
     gives = ("scores",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
@@ -43,12 +47,23 @@ class ScoreChannels(Pass):
         analysis = bench.take("analysis", Analysis)
         if not analysis.groups:
             raise ModelError(_nothing_to_prune(analysis))
-        model = bench.take("model", Model)
+        model = bench.take("working", Model)
         context = ScoreContext(analysis.groups, partial(read_real, model), analysis.labels, self.seed)
         scores = CRITERIA.get(self.criterion)().score(context)
         for note in scores.notes:
             bench.note(note)
-        return {"scores": scores}
+        earlier = bench.find("plan", Plan)
+        return {"scores": scores if earlier is None else _of_what_is_left(scores, earlier)}
+
+
+def _of_what_is_left(scores: Scores, plan: Plan) -> Scores:
+    """Returns scores with mean 1 over the channels that an earlier phase left, and below all of them for the others."""
+    left = {}
+    for name, values in scores.values.items():
+        mask = plan.mask(name)
+        left[name] = np.full(len(values), -1.0)
+        left[name][mask] = normalised(values[mask])
+    return Scores(left, scores.notes)
 
 
 def _nothing_to_prune(analysis: Analysis) -> str:

@@ -18,7 +18,7 @@ from onnxprune.graph.values import is_float
 from onnxprune.groups.analysis import Analysis
 from onnxprune.groups.narrow import narrow_statistics
 
-__all__ = ["masked_model", "plan_masks", "touched"]
+__all__ = ["emptied_model", "masked_model", "plan_masks", "touched"]
 
 
 def plan_masks(analysis: Analysis, plan: Plan) -> dict[Atom, BoolArray]:
@@ -43,12 +43,24 @@ def masked_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
         analysis: Its analysis.
         plan: What is kept.
     """
+    masked = emptied_model(model, analysis, plan)
+    narrow_statistics(model, masked, analysis.inference, plan_masks(analysis, plan))
+    return masked
+
+
+def emptied_model(model: Model, analysis: Analysis, plan: Plan) -> Model:
+    """Returns a copy of `model` with dropped channels zeroed and all nodes as they are.
+
+    Args:
+        model: The analysed model.
+        analysis: Its analysis.
+        plan: What is kept.
+    """
     masks = plan_masks(analysis, plan)
-    masked = model.copy()
+    emptied = model.copy()
     for name, constant in model.initializers().items():
         fill = analysis.fills.get(name, 0 if is_float(constant.dtype) else None)
         axes = touched(analysis, masks, name) if fill is not None else []
         if fill is not None and axes:
-            masked.replace(name, overwrite_values(model.values(name), axes, fill))
-    narrow_statistics(model, masked, analysis.inference, masks)
-    return masked
+            emptied.replace(name, overwrite_values(model.values(name), axes, fill))
+    return emptied

@@ -1,0 +1,86 @@
+"""The options of `onnxprune compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from onnxprune.core.budget import Budget
+from onnxprune.core.errors import UsageError
+from onnxprune.core.phases import Iteration, Phase, phases_of
+from onnxprune.recipe.fields import Align, ModelSource, budget
+from onnxprune.recipe.training import TrainingFields
+
+__all__ = ["Recipe"]
+
+
+class Recipe(TrainingFields):
+    """The options of one run; those of data and retraining are `TrainingFields`'.
+
+    Attributes:
+        model: The model: a path, or an onnx.ModelProto.
+        flops: Upper bound on multiply-accumulates (MACs).
+        params: Upper bound on the number of parameters.
+        size: Upper bound on bytes of weights.
+        allocator: Name of the allocator that shares the budget out over groups.
+        criterion: Name of the criterion that scores channels.
+        approximate: Whether channels may go over which an operator takes statistics, such as the
+            width that LayerNormalization normalises.
+        align: Multiple that kept counts prefer; "auto" asks the provider's hardware.
+        phases: How many times pruning and retraining take turns.
+        iteration: How the budget is approached over the phases (`onnxprune.core.phases`).
+        dense_epochs: Epochs of training before the first cut, for "bimp".
+    """
+
+    model: ModelSource
+    flops: Annotated[Budget | None, budget("flops")] = None
+    params: Annotated[Budget | None, budget("params")] = None
+    size: Annotated[Budget | None, budget("size")] = None
+    allocator: str = "global"
+    criterion: str = "magnitude"
+    approximate: bool = False
+    align: Align = "auto"
+    phases: int = Field(default=1, ge=1)
+    iteration: Iteration = "imp"
+    dense_epochs: int = Field(default=0, ge=0)
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets that were set; all of them must hold."""
+        return tuple(b for b in (self.flops, self.params, self.size) if b is not None)
+
+    @property
+    def out_path(self) -> Path | None:
+        """`out`, where unset `<stem>.slim.onnx` in the current folder; None for a model in memory."""
+        if self.out is not None:
+            return self.out
+        return Path(f"{self.model.stem}.slim.onnx") if isinstance(self.model, Path) else None
+
+    @property
+    def turns(self) -> list[Phase]:
+        """The phases of pruning and retraining, with their epochs."""
+        return phases_of(self.iteration, self.phases, self.training_epochs, self.dense_epochs)
+
+    def check_together(self) -> None:
+        """Checks what no single option shows.
+
+        Raises:
+            UsageError: when the options do not go together.
+        """
+        if not self.budgets:
+            raise UsageError("There is no budget to meet. Give --flops, --params or --size, for example --flops 0.5.")
+        super().check_together()
+        if self.dense_epochs and self.iteration != "bimp":
+            raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
+        if self.phases > 1 and self.data is None:
+            raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
+        _ = self.turns
+        seen: dict[Path, str] = {}
+        for name, path in (("MODEL", self.model), ("--out", self.out_path), ("--report", self.report_path)):
+            if not isinstance(path, Path):
+                continue
+            other = seen.setdefault(path.resolve(), name)
+            if other != name:
+                raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")
