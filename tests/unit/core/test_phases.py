@@ -47,7 +47,7 @@ def test_dense_epochs_come_out_of_the_whole():
 
 
 def test_one_phase_needs_no_epochs():
-    assert phases_of("imp", 1, 0) == [Phase(1, 1, "imp", 0, 0)]
+    assert phases_of("imp", 1, 0) == [Phase(1, 1, "imp", 0, 0, 0)]
 
 
 def test_too_few_epochs_are_refused():
