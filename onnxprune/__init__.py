@@ -4,6 +4,7 @@
 
     onnxprune.inspect("resnet.onnx")                                   # what can go, what cannot, and why
     onnxprune.compress("resnet.onnx", flops=0.4, data="train.npz")     # writes resnet.slim.onnx
+    onnxprune.retrain("slim.onnx", "resnet.onnx", data="train.npz")    # trains a model as it is
     onnxprune.validate("resnet.onnx", "resnet.slim.onnx")              # parity and latency
 
 Importing this package is cheap: torch, onnx and onnxruntime are loaded by the first call that
@@ -16,7 +17,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from onnxprune.core.errors import OnnxPruneError
 from onnxprune.core.events import EventHandler, ignore_events
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
     from onnxprune.core.result import Inspection, Result
     from onnxprune.recipe import Recipe
+    from onnxprune.recipe.training import TrainingKeywords
     from onnxprune.report.schema import Report
 
     ModelLike = str | os.PathLike[str] | onnx.ModelProto
     DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
 
-__all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "validate"]
+__all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
 
 __version__ = "0.1.0"
 _LAZY = ("bridge",)
@@ -55,15 +57,21 @@ def compress(
     criterion: str | None = None,
     approximate: bool | None = None,
     align: int | str | None = None,
+    phases: int | None = None,
+    iteration: str | None = None,
+    dense_epochs: int | None = None,
+    recover: bool | None = None,
     provider: str | None = None,
     threads: int | None = None,
     gates: str | Sequence[str] | None = None,
     seed: int | None = None,
     run_dir: str | os.PathLike[str] | None = None,
+    resume: bool | None = None,
     report: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | Recipe | None = None,
     out: str | os.PathLike[str] | None = None,
     on_event: EventHandler | None = None,
+    **training: Unpack[TrainingKeywords],
 ) -> Result:
     """Returns the slim model that meets every budget, its plan and its report.
 
@@ -77,8 +85,9 @@ def compress(
         flops: Bound on multiply-accumulates: a share (0.4, "40%") or a figure ("20M").
         params: Bound on the number of parameters, likewise.
         size: Bound on bytes of weights: a share or a figure ("800kB").
-        data: Training data: an .npz or .npy file, or a mapping from names to arrays, with
-            `labels` where there are any. Without data nothing is retrained.
+        data: Training data: an .npz or .npy file, a folder of images, a Hugging Face dataset saved
+            to disk, "package.module:callable", or a mapping from names to arrays, with `labels`
+            where there are any. Without data nothing is retrained.
         eval_data: Evaluation data, in the same forms.
         image_mean: Mean of uint8 images in [0, 1] units, per channel or one for all.
         image_std: Standard deviation of uint8 images, likewise.
@@ -90,15 +99,23 @@ def compress(
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises; retraining has to make up for it.
         align: Multiple that kept counts prefer, or "auto".
+        phases: How many times pruning and retraining take turns.
+        iteration: How budgets are approached over phases: "imp", "bimp" or "gmp".
+        dense_epochs: Epochs before the first cut, for "bimp".
+        recover: Whether the pruned model is fitted to the original's activations before training.
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
         gates: Bounds on what is measured, such as "speedup>=1.2" (`onnxprune.core.gate`).
         seed: Seed of everything random; the same seed gives the same bytes.
-        run_dir: Folder for the plan and the passes' records.
+        run_dir: Folder for plan, checkpoints and records; by default `<stem>.run` beside `out`,
+            removed when the run is done.
+        resume: Whether to go on with the run that was stopped.
         report: Where report.json goes.
         recipe: A TOML file or a Recipe; arguments given here override it.
         out: Where the slim model goes.
         on_event: Called with progress (`onnxprune.core.events`).
+        **training: Further options of data and retraining (`onnxprune.recipe.TrainingFields`), such
+            as `val_data`, `optimizer`, `schedule`, `augment` or `loss`.
 
     Raises:
         GateError: when a gate is not met; everything is written, and the Result is its `outcome`.
@@ -121,13 +138,19 @@ def compress(
         "criterion": criterion,
         "approximate": approximate,
         "align": align,
+        "phases": phases,
+        "iteration": iteration,
+        "dense_epochs": dense_epochs,
+        "recover": recover,
         "provider": provider,
         "threads": threads,
         "gates": gates,
         "seed": seed,
         "run_dir": run_dir,
+        "resume": resume,
         "report": report,
         "out": out,
+        **training,
     }
     from onnxprune import pipeline
 
@@ -157,6 +180,82 @@ def inspect(
     return pipeline.inspect(model, approximate=approximate, graph=graph, on_event=on_event or ignore_events)
 
 
+def retrain(
+    slim: ModelLike,
+    teacher: ModelLike | None = None,
+    *,
+    data: DataLike,
+    eval_data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    gates: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool | None = None,
+    report: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+    **training: Unpack[TrainingKeywords],
+) -> Result:
+    """Returns a model trained from another, or from labels alone; nothing is pruned.
+
+    Args:
+        slim: The model to train: a path or a ModelProto.
+        teacher: The model to learn from, with the same inputs and outputs; None where `data` has
+            labels to learn from.
+        data: Training data, as in `compress`.
+        eval_data: Evaluation data, likewise.
+        image_mean: As in `compress`.
+        image_std: As in `compress`.
+        epochs: Passes over the training data.
+        batch_size: Samples per training step.
+        lr: Peak learning rate.
+        provider: "auto", "cpu" or "cuda": where the models are checked and timed.
+        threads: Threads per onnxruntime session.
+        gates: Bounds on what is measured.
+        seed: Seed of everything random; the same seed gives the same bytes.
+        run_dir: As in `compress`.
+        resume: As in `compress`.
+        report: Where report.json goes.
+        out: Where the trained model goes; by default `<stem>.retrained.onnx` in the current folder.
+        on_event: Called with progress (`onnxprune.core.events`).
+        **training: Further options, as in `compress`.
+
+    Raises:
+        GateError: when a gate is not met; everything is written, and the Result is its `outcome`.
+        OnnxPruneError: when the user can act on it.
+    """
+    from onnxprune import pipeline
+    from onnxprune.recipe import Retraining
+
+    options = {
+        "slim": slim,
+        "teacher": teacher,
+        "data": data,
+        "eval_data": eval_data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "provider": provider,
+        "threads": threads,
+        "gates": gates,
+        "seed": seed,
+        "run_dir": run_dir,
+        "resume": resume,
+        "report": report,
+        "out": out,
+        **training,
+    }
+    return pipeline.retrain(Retraining.from_mapping(options), on_event or ignore_events)
+
+
 def validate(
     original: ModelLike,
     slim: ModelLike,
@@ -164,6 +263,9 @@ def validate(
     data: DataLike | None = None,
     image_mean: float | Sequence[float] | None = None,
     image_std: float | Sequence[float] | None = None,
+    image_size: int | tuple[int, int] | str | None = None,
+    skip_corrupt: bool | None = None,
+    metric: str | None = None,
     provider: str | None = None,
     threads: int | None = None,
     gates: str | Sequence[str] | None = None,
@@ -174,9 +276,12 @@ def validate(
     Args:
         original: A path or a ModelProto.
         slim: Likewise, with the same inputs and outputs.
-        data: Evaluation data: an .npz or .npy file, or a mapping from names to arrays.
+        data: Evaluation data, as in `compress`.
         image_mean: Mean of uint8 images in [0, 1] units, per channel or one for all.
         image_std: Standard deviation of uint8 images, likewise.
+        image_size: Pixels that image files are brought to.
+        skip_corrupt: Whether image files that cannot be read are left out.
+        metric: A metric of your own, "package.module:name".
         provider: "auto" (the default), "cpu" or "cuda".
         threads: Threads per onnxruntime session.
         gates: Bounds on what is measured, as in `compress`.
@@ -196,6 +301,9 @@ def validate(
         "data": data,
         "image_mean": image_mean,
         "image_std": image_std,
+        "image_size": image_size,
+        "skip_corrupt": skip_corrupt,
+        "metric": metric,
         "provider": provider,
         "threads": threads,
         "gates": gates,

@@ -24,7 +24,7 @@ from onnxprune.graph import Model, fold_values, shape_derived, unshare_vectors
 from onnxprune.groups import ConcreteShapes
 from onnxprune.passes.fold_constants import fold, open_branches
 from onnxprune.runtime import Capture, FeedPair, Runner, choose_feeds, find_feeds, stand_in
-from onnxprune.train import Dataset
+from onnxprune.train.bench import find_samples
 
 __all__ = ["FindShapes"]
 
@@ -77,11 +77,8 @@ class FindShapes(Pass):
         return {"model": model, "shapes": shapes, "feeds": feeds}
 
     def _sample(self, bench: Bench) -> Mapping[str, AnyArray] | None:
-        data = bench.find("data", Dataset) or bench.find("eval_data", Dataset)
-        if self.sample is not None or data is None:
-            return self.sample
-        rows = np.arange(min(len(data), _ROWS), dtype=np.intp)
-        return data.batch(rows).inputs
+        data = find_samples(bench, "data", "eval_data")
+        return self.sample if self.sample is not None or data is None else data.first(_ROWS).inputs
 
     def _runs(self, model: Model, feeds: FeedPair) -> tuple[Capture, Capture | None]:
         """Runs a model on both sets of inputs and folds what is computed from shapes and equal in both."""

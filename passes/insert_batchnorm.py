@@ -8,7 +8,7 @@ accuracy back before the first step, and is folded away again at export.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ import numpy as np
 
 from onnxprune.axes import keep_mask
 from onnxprune.bridge import BatchNorm, batchnorm_obstacle, insert_batchnorm, moments, to_torch
+from onnxprune.bridge.moments import Moments
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, node_label
 from onnxprune.groups.masking import plan_masks
-from onnxprune.train import Dataset
+from onnxprune.train.bench import take_samples
 
 __all__ = ["CALIBRATION_SAMPLES", "InsertBatchnorm"]
 
@@ -34,29 +35,39 @@ class InsertBatchnorm(Pass):
 
     Attributes:
         seed: Draws the calibration samples.
+        everywhere: Whether convolutions that lost nothing get one, too; each is then the identity
+            at first, and no plan is asked for.
     """
 
     seed: int = 0
+    everywhere: bool = False
 
     name = "insert_batchnorm"
-    needs = ("working", "analysis", "plan", "slim", "data")
+    needs = ("slim", "data")
     edits = ("slim",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Inserts."""
-        model, slim = bench.take("working", Model), bench.take("slim", Model)
+        slim = bench.take("slim", Model)
+        if self.everywhere:
+            outputs = [node.outputs[0].name for node in slim.nodes if not batchnorm_obstacle(slim, node)]
+            found = self._moments(slim, outputs, bench)
+            return {"slim": insert_batchnorm(slim, {n: BatchNorm.matching(*m) for n, m in found.items()})}
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
-        outputs = self._outputs(slim, analysis, plan)
-        if not outputs:
-            return {"slim": slim}
-        rng = np.random.default_rng(self.seed)
-        batches = [b.inputs for b in bench.take("data", Dataset).calibration(CALIBRATION_SAMPLES, rng)]
         masks = plan_masks(analysis, plan)
         values = {}
-        for name, (mean, var) in moments(to_torch(model), outputs, batches).items():
+        unpruned = self._moments(bench.take("working", Model), self._outputs(slim, analysis, plan), bench)
+        for name, (mean, var) in unpruned.items():
             keep = keep_mask(analysis.inference.axes(name)[1], masks)
             values[name] = BatchNorm.matching(mean[keep], var[keep])
         return {"slim": insert_batchnorm(slim, values)}
+
+    def _moments(self, model: Model, outputs: Sequence[str], bench: Bench) -> Moments:
+        if not outputs:
+            return {}
+        rng = np.random.default_rng(self.seed)
+        data = take_samples(bench, "data")
+        return moments(to_torch(model), outputs, (b.inputs for b in data.calibration(CALIBRATION_SAMPLES, rng)))
 
     @staticmethod
     def _outputs(slim: Model, analysis: Analysis, plan: Plan) -> list[str]:

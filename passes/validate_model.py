@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxprune.core.errors import ModelError
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
 from onnxprune.runtime import (
@@ -27,7 +28,9 @@ from onnxprune.runtime import (
     run,
     stand_in,
 )
-from onnxprune.train import Dataset
+from onnxprune.train import Samples
+from onnxprune.train.bench import find_samples
+from onnxprune.train.custom import load_metric
 
 __all__ = ["EVALUATION_BATCH", "LARGE_BYTES", "ValidateModel"]
 
@@ -44,11 +47,13 @@ class ValidateModel(Pass):
         provider: Execution provider.
         threads: Threads within one operator, or None.
         seed: Draws the inputs.
+        metric: A user's metric, "package.module:name", or "".
     """
 
     provider: str = "auto"
     threads: int | None = None
     seed: int = 0
+    metric: str = ""
 
     name = "validate_model"
     needs = ("original", "slim", "feeds")
@@ -72,10 +77,22 @@ class ValidateModel(Pass):
             "differences": compare(run(sessions[ORIGINAL], feeds), run(sessions[SLIM], feeds)),
             "latency": measure(sessions, feeds, self._options(feeds)),
         }
-        data = bench.find("eval_data", Dataset)
+        data = find_samples(bench, "eval_data")
         if data is not None and not stands[SLIM].notes:
-            found["evaluation"] = _evaluate(sessions, data)
+            found["evaluation"] = self._evaluate(sessions, data, bench)
         return found
+
+    def _evaluate(self, sessions: Mapping[str, Session], data: Samples, bench: Bench) -> Any:
+        """Returns model → result on `data`, or None where no output can be held against anything."""
+        metric = load_metric(self.metric)
+        logits = [o.name for o in sessions[ORIGINAL].get_outputs() if len(o.shape or ()) == 2 and "float" in o.type]
+        output = logits[0] if len(logits) == 1 else None
+        batches = ((batch.inputs, batch.labels) for batch in data.batches(EVALUATION_BATCH))
+        try:
+            return evaluate(sessions, batches, output=output, metric=metric)
+        except ModelError as error:
+            bench.note(f"Accuracy was not measured. {error} Or give a metric of your own.")
+            return None
 
     def _in_parts(self, models: Mapping[str, Model], feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         """Compares and times models too large to hold, part after part."""
@@ -86,10 +103,10 @@ class ValidateModel(Pass):
         }
 
     def _feeds(self, model: Model, bench: Bench) -> dict[str, np.ndarray[Any, Any]]:
-        data = bench.find("eval_data", Dataset) or bench.find("data", Dataset)
+        data = find_samples(bench, "eval_data", "data")
         sample = dict(bench.take("feeds", FeedPair).first)
         if data is not None:
-            sample |= data.batch(np.arange(1, dtype=np.intp)).inputs
+            sample |= data.first(1).inputs
         rng = np.random.default_rng(self.seed)
         return choose_feeds(model.inputs(), batch=1, other=None, rng=rng, sample=sample)
 
@@ -106,12 +123,3 @@ class ValidateModel(Pass):
                 "Latency is that of the model without the operators onnxruntime cannot run here; accuracy cannot be "
                 "measured without them."
             )
-
-
-def _evaluate(sessions: Mapping[str, Session], data: Dataset) -> Any:
-    """Returns model → result on `data`, or None for models whose outputs are not logits."""
-    logits = [o for o in sessions[ORIGINAL].get_outputs() if len(o.shape or ()) == 2 and "float" in o.type]
-    if len(logits) != 1:
-        return None
-    batches = ((batch.inputs, batch.labels) for batch in data.batches(EVALUATION_BATCH))
-    return evaluate(sessions, batches, output=logits[0].name)

@@ -17,6 +17,7 @@ from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.cost import COSTS, group_shares
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
+from onnxprune.recover import RecoveryRecord
 from onnxprune.report import schema
 from onnxprune.report.gates import gate_records
 from onnxprune.report.records import (
@@ -29,7 +30,7 @@ from onnxprune.report.records import (
 )
 from onnxprune.report.schema import Report
 from onnxprune.runtime import EvalResult, FeedPair, LatencyComparison, Runner, environment, stand_in
-from onnxprune.train import Dataset
+from onnxprune.train.bench import take_samples
 from onnxprune.train.record import TrainRecord
 
 __all__ = [
@@ -41,13 +42,14 @@ __all__ = [
     "pass_record",
     "recount",
     "source_files",
+    "training_record",
 ]
 
 NO_DATA = (
     "No training data was given: channels were chosen by their weights alone and nothing was retrained, so expect a "
     "loss of accuracy that grows with what was removed. Give --data to retrain."
 )
-NO_EPOCHS = "Retraining was switched off (--epochs 0): expect a loss of accuracy."
+NO_EPOCHS = "Retraining was switched off (--epochs 0): expect a loss of accuracy, even after recovery."
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class WriteReport(Pass):
             unknown_ops=dict(analysis.unknown_ops),
             certificate=_certificate(bench.take("certificate", Certificate)),
             parity=schema.Parity(outputs=output_records(bench.artifacts["differences"])),
-            training=_training(bench),
+            recovery=_recovery(bench),
+            training=training_record(bench),
             no_training=self._no_training(bench),
             notes=tuple(bench.notes),
             passes=tuple(pass_record(r) for r in self.records),
@@ -184,16 +187,49 @@ def _certificate(certificate: Certificate) -> schema.Certificate:
     )
 
 
-def _training(bench: Bench) -> schema.Training | None:
+def _recovery(bench: Bench) -> schema.Recovery | None:
+    record = bench.find("recovery", RecoveryRecord)
+    if record is None or not record.stages:
+        return None
+    return schema.Recovery(
+        samples=record.samples,
+        held_out=record.held_out,
+        error_before=record.error_before,
+        error_after=record.error_after,
+        stages=tuple(
+            schema.RecoveryStage(
+                method=stage.method,
+                kept=stage.kept,
+                error_before=stage.error_before,
+                error_after=stage.error_after,
+                layers_changed=stage.changed,
+                seconds=stage.seconds,
+                reason=stage.reason,
+            )
+            for stage in record.stages
+        ),
+        skipped=dict(record.skipped),
+    )
+
+
+def training_record(bench: Bench) -> schema.Training | None:
+    """Returns the report's record of retraining, or None where there was none."""
     record = bench.find("training", TrainRecord)
     if record is None:
         return None
     return schema.Training(
         epochs=tuple(
-            schema.Epoch(epoch=e.epoch, loss=e.loss, metric=e.metric, lr=e.lr, seconds=e.seconds) for e in record.epochs
+            schema.Epoch(epoch=e.epoch, phase=e.phase, loss=e.loss, metric=e.metric, lr=e.lr, seconds=e.seconds)
+            for e in record.epochs
         ),
+        kept_epoch=record.kept_epoch,
+        stopped_early=record.stopped_early,
+        batch_size=record.batch_size,
+        processes=record.processes,
+        precision=record.precision,
+        device=record.device,
         metric_name=record.metric_name,
-        samples=len(bench.take("data", Dataset)),
+        samples=len(take_samples(bench, "data")),
         seconds=sum(e.seconds for e in record.epochs),
     )
 

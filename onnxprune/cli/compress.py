@@ -7,17 +7,16 @@ import click
 from onnxprune.cli.options import (
     APPROXIMATE_HELP,
     DATA_HELP,
-    GATE_HELP,
     image_options,
     output_options,
     recipe_option,
     recipe_options,
+    run_options,
     runtime_options,
     start_logging,
+    training_options,
 )
-from onnxprune.cli.output import show_report
-from onnxprune.cli.progress import show_progress
-from onnxprune.core.errors import GateError
+from onnxprune.cli.running import run_and_show
 
 __all__ = ["compress"]
 
@@ -31,18 +30,22 @@ __all__ = ["compress"]
 @recipe_option("--data", f"Training data; without it nothing is retrained. {DATA_HELP}")
 @recipe_option("--eval-data", f"Evaluation data. {DATA_HELP}")
 @image_options
-@recipe_option("--epochs", "Passes over the training data. [default: 3 with --data, else 0]", int)
-@recipe_option("--batch-size", "Samples per training step. [default: 128]", int)
-@recipe_option("--lr", "Peak learning rate. [default: the trainer's choice]", float)
 @recipe_option("--allocator", "How groups share the budget: global or uniform. [default: global]")
 @recipe_option("--criterion", "How channels are scored: magnitude or bn_scale. [default: magnitude]")
 @recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
 @recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
+@recipe_option("--phases", "Times that pruning and retraining take turns. [default: 1]", int)
+@recipe_option("--iteration", "How budgets are approached over phases: imp, bimp or gmp. [default: imp]")
+@recipe_option("--dense-epochs", "Epochs before the first cut, for bimp. [default: 0]", int)
+@recipe_option(
+    "--recover",
+    "Fit the pruned model to the original at once. [default: on]",
+    switch=True,
+    secondary="--no-recover",
+)
+@training_options
 @runtime_options
-@recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
-@recipe_option("--seed", "Seed of everything random. [default: 0]", int)
-@recipe_option("--run-dir", "Folder for the plan and the passes' records. [default: none is kept]")
-@recipe_option("--report", "Where report.json goes. [default: <stem of OUT>.report.json beside OUT]")
+@run_options
 @click.option("--recipe", help="TOML file with these options; options given here override it.")
 @output_options
 @click.pass_context
@@ -57,21 +60,14 @@ def compress(
     \b
     onnxprune compress resnet.onnx --flops 0.4
     onnxprune compress resnet.onnx --flops 40% --data train.npz --eval-data test.npz
+    onnxprune compress resnet.onnx --flops 0.25 --data train.npz --epochs 12 --phases 3
     onnxprune compress --recipe recipe.toml
     """
     start_logging(verbose)
     # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
     from onnxprune import pipeline
     from onnxprune.recipe import Recipe
-    from onnxprune.report.schema import Report
 
     options = recipe_options(ctx) | {"model": model}
     run = Recipe.from_mapping(options) if recipe is None else Recipe.from_toml(recipe, options)
-    try:
-        with show_progress(quiet=quiet) as on_event:
-            result = pipeline.compress(run, on_event=on_event)
-    except GateError as error:
-        if error.outcome is not None:
-            show_report(Report.model_validate(error.outcome.report), as_json=as_json, verbose=verbose)
-        raise
-    show_report(Report.model_validate(result.report), as_json=as_json, verbose=verbose)
+    run_and_show(lambda on_event: pipeline.compress(run, on_event), as_json=as_json, quiet=quiet, verbose=verbose)

@@ -13,6 +13,7 @@ from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
+from onnxprune.cli.retrain import retrain
 from onnxprune.cli.validate import validate
 
 __all__ = ["cli", "main"]
@@ -30,7 +31,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, validate, doctor):
+for _command in (compress, inspect, retrain, validate, doctor):
     cli.add_command(_command)
 
 

@@ -7,7 +7,7 @@ command, so that an option of a run is written down once here and once in `Recip
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -21,13 +21,15 @@ __all__ = [
     "output_options",
     "recipe_option",
     "recipe_options",
+    "run_options",
     "runtime_options",
     "start_logging",
+    "training_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 APPROXIMATE_HELP = "Also prune channels over which an operator takes statistics (LayerNorm's width); retrain then."
-DATA_HELP = "An .npz or .npy file."
+DATA_HELP = "An .npz or .npy file, a folder of images, a saved Hugging Face dataset, or pkg.mod:callable."
 GATE_HELP = "A bound that must hold, such as 'speedup>=1.2' or 'top1_drop<=0.5'; else exit code 3. May be repeated."
 _META = "onnxprune.recipe"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -69,6 +71,7 @@ def recipe_option(
     *,
     switch: bool = False,
     multiple: bool = False,
+    secondary: str = "",
 ) -> Callable[[Command], Command]:
     """Returns a decorator that adds an option of `Recipe`, named as its field with "-" for "_".
 
@@ -80,6 +83,7 @@ def recipe_option(
         kind: Type of the value.
         metavar: How the value is called in the help.
         switch: Whether the option stands alone, without a value.
+        secondary: The option that switches it off, such as "--no-recover".
         multiple: Whether it may be given several times.
     """
 
@@ -87,7 +91,8 @@ def recipe_option(
         recipe_options(ctx)[str(param.name)] = None if multiple and not value else value
 
     if switch:
-        return click.option(flag, is_flag=True, default=None, help=help_text, expose_value=False, callback=store)
+        both = f"{flag}/{secondary}" if secondary else flag
+        return click.option(both, is_flag=True, default=None, help=help_text, expose_value=False, callback=store)
     flags = {"--out": ("-o", flag), "--gate": (flag, "gates")}.get(flag, (flag,))
     return click.option(
         *flags, type=kind, metavar=metavar, multiple=multiple, help=help_text, expose_value=False, callback=store
@@ -109,8 +114,71 @@ def runtime_options(command: Command) -> Command:
 
 
 def image_options(command: Command) -> Command:
-    """Adds --image-mean and --image-std."""
-    mean = "Mean of uint8 images in 0-1 units, one for all channels or one each."
-    std = "Standard deviation of uint8 images, likewise."
-    first = recipe_option("--image-mean", mean, metavar="M[,M...]")
-    return first(recipe_option("--image-std", std, metavar="S[,S...]")(command))
+    """Adds the options that say how image files and arrays become inputs."""
+    options = (
+        recipe_option("--image-mean", "Mean of uint8 images in 0-1 units, one number or several.", metavar="M[,M...]"),
+        recipe_option("--image-std", "Standard deviation of uint8 images, likewise.", metavar="S[,S...]"),
+        recipe_option("--image-size", "Size that image files are brought to. [default: the model's]", metavar="H[,W]"),
+        recipe_option("--skip-corrupt", "Leave out image files that cannot be read.", switch=True),
+    )
+    return _all(options, command)
+
+
+def training_options(command: Command) -> Command:
+    """Adds the options of retraining, which `compress` and `retrain` share."""
+    return _all(_TRAINING, command)
+
+
+def run_options(command: Command) -> Command:
+    """Adds the options that say where a run is kept, and how it goes on."""
+    folder = "Folder for plan, checkpoints and records. [default: <stem of OUT>.run beside OUT, removed when done]"
+    options = (
+        recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True),
+        recipe_option("--seed", "Seed of everything random. [default: 0]", int),
+        recipe_option("--run-dir", folder),
+        recipe_option("--resume", "Go on with the run that was stopped.", switch=True),
+        recipe_option("--checkpoint-seconds", "Seconds between checkpoints within an epoch. [default: 60]", float),
+        recipe_option("--report", "Where report.json goes. [default: <stem of OUT>.report.json beside OUT]"),
+    )
+    return _all(options, command)
+
+
+def _all(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_TRAINING = (
+    recipe_option("--val-data", "Validation data, in the same forms: the best epoch on them is kept."),
+    recipe_option("--val-share", "Share of the training data to set aside for validation.", float),
+    recipe_option("--epochs", "Passes over the training data. [default: 3 with --data, else 0]", int),
+    recipe_option("--batch-size", "Samples per training step, over all processes. [default: 128]", int),
+    recipe_option("--optimizer", "sgd or adamw. [default: sgd]"),
+    recipe_option("--lr", "Peak learning rate. [default: the optimizer's]", float),
+    recipe_option("--momentum", "Nesterov momentum of sgd. [default: 0.9]", float),
+    recipe_option("--weight-decay", "Penalty on weights. [default: the optimizer's]", float),
+    recipe_option("--schedule", "ft, lrw, slr, clr, llr, allr, constant, stepped, cosine or linear."),
+    recipe_option("--warmup", "Share of steps that warm up, for schedules that leave it open.", float),
+    recipe_option("--original-epochs", "Epochs the original was trained, as ft to allr assume. [default: 100]", float),
+    recipe_option("--original-decay", "How its learning rate fell: cosine, linear or step. [default: cosine]"),
+    recipe_option("--final-lr-ratio", "Its last over its largest learning rate. [default: 0.01]", float),
+    recipe_option("--distill-weight", "Share of distillation beside labels. [default: 0.5]", float),
+    recipe_option("--temperature", "Temperature of distillation. [default: 2]", float),
+    recipe_option("--distill", "How outputs that are no class scores compare: mse or cosine. [default: auto]"),
+    recipe_option("--features", "Inner tensors that are distilled, too.", metavar="NAME[,NAME...]"),
+    recipe_option("--feature-weight", "Their weight in the loss. [default: 0]", float),
+    recipe_option("--label-smoothing", "Share of probability spread over all classes. [default: 0]", float),
+    recipe_option("--grad-clip", "Largest norm of the gradient; 0 for none. [default: 5]", float),
+    recipe_option("--ema", "Decay of averaged weights, which are then kept; 0 for none. [default: 0]", float),
+    recipe_option("--amp", "Mixed precision: auto, off, bf16 or fp16. [default: auto]"),
+    recipe_option("--early-stop", "Epochs without a better validation score that end training.", int),
+    recipe_option("--augment", "Random changes of images, such as flip,shift:4.", metavar="CHANGE[,CHANGE...]"),
+    recipe_option("--loss", "Your own loss.", metavar="PKG.MOD:NAME"),
+    recipe_option("--metric", "Your own metric, higher is better.", metavar="PKG.MOD:NAME"),
+    recipe_option("--device", "Where training runs: auto, cpu or cuda. [default: auto]"),
+    recipe_option("--compile", "Translate the model by torch.compile.", switch=True),
+    recipe_option(
+        "--batchnorm", "Insert normalisation for training. [default: on]", switch=True, secondary="--no-batchnorm"
+    ),
+)

@@ -26,6 +26,7 @@ __all__ = ["validate"]
 @click.argument("slim")
 @recipe_option("--data", f"Evaluation data. {DATA_HELP}")
 @image_options
+@recipe_option("--metric", "Your own metric, higher is better.", metavar="PKG.MOD:NAME")
 @runtime_options
 @recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
 @output_options

@@ -47,8 +47,10 @@ class TrainProgress:
         steps: How many there will be in all.
         loss: Recent mean of the training loss.
         lr: The learning rate of the last step.
-        metric: Accuracy on evaluation data in [0, 1], or None before the first evaluation.
+        metric: Score on validation data, or None before the first evaluation; higher is better.
         seconds_left: Estimated time to the end of training, or None while unknown.
+        metric_name: What `metric` measures: "accuracy" and "agreement" (with the original's
+            choice) lie in [0, 1], "negative loss" and the user's metric need not.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class TrainProgress:
     lr: float
     metric: float | None
     seconds_left: float | None
+    metric_name: str = "accuracy"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ METRICS: Mapping[str, str] = {
     "agreement": "percent of the evaluation samples on which both models choose the same class",
     "latency_ratio": "latency of the slim model over the original's",
     "macs_ratio": "MACs likewise",
+    "metric": "your own metric (--metric) of the slim model",
+    "metric_drop": "loss of it against the original",
     "p50_ms": "median latency of the slim model in milliseconds",
     "p95_ms": "95th percentile of it",
     "params_ratio": "parameters over the original's",
@@ -28,7 +30,7 @@ METRICS: Mapping[str, str] = {
 }
 """Metric → what it is."""
 
-_NEED_EVALUATION = ("agreement", "top1", "top1_drop", "top5", "top5_drop")
+_NEED_EVALUATION = ("agreement", "metric", "metric_drop", "top1", "top1_drop", "top5", "top5_drop")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,

@@ -34,6 +34,7 @@ class Phase:
         iteration: Which curve the budgets follow.
         epochs: Epochs of retraining after the cut.
         epochs_before: Epochs of all earlier phases.
+        all_epochs: Epochs of all phases.
     """
 
     number: int = 1
@@ -41,6 +42,7 @@ class Phase:
     iteration: Iteration = "imp"
     epochs: int = 0
     epochs_before: int = 0
+    all_epochs: int = 0
 
     def limit(self, limit: float, original: float) -> float:
         """Returns what this phase may keep of a resource, on the way from `original` to `limit`."""
@@ -90,4 +92,4 @@ def phases_of(iteration: Iteration, count: int, epochs: int, dense_epochs: int =
             + f". Give --epochs {count + dense_epochs} or more, or fewer phases."
         )
     each = phase_epochs(left, count)
-    return [Phase(i + 1, count, iteration, e, sum(each[:i])) for i, e in enumerate(each)]
+    return [Phase(i + 1, count, iteration, e, sum(each[:i]), left) for i, e in enumerate(each)]

@@ -80,12 +80,12 @@ class Result:
 
     Attributes:
         path: Where the slim model was written, or None when only in memory.
-        plan: The plan that was carried out.
+        plan: The plan that was carried out; None where nothing was pruned.
         report: The content of report.json.
         model: The slim model as an onnx.ModelProto when the caller gave one, else None.
     """
 
     path: Path | None
-    plan: Plan
+    plan: Plan | None
     report: Mapping[str, Any]
     model: Any = None

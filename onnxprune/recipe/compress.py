@@ -32,6 +32,7 @@ class Recipe(TrainingFields):
         phases: How many times pruning and retraining take turns.
         iteration: How the budget is approached over the phases (`onnxprune.core.phases`).
         dense_epochs: Epochs of training before the first cut, for "bimp".
+        recover: Whether the pruned model is fitted to the original's activations, where there are data.
     """
 
     model: ModelSource
@@ -45,6 +46,7 @@ class Recipe(TrainingFields):
     phases: int = Field(default=1, ge=1)
     iteration: Iteration = "imp"
     dense_epochs: int = Field(default=0, ge=0)
+    recover: bool = True
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -91,9 +91,11 @@ def _gates(value: Any) -> Any:
 def _data(value: Any) -> Any:
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or callable(value):
         return value
-    raise ValueError(f"expected a path or a mapping from names to arrays, found {type(value).__name__}")
+    raise ValueError(
+        f"expected a path, a mapping from names to arrays, or a function that gives batches, found {type(value).__name__}"
+    )
 
 
 if not TYPE_CHECKING:

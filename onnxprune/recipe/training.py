@@ -50,7 +50,6 @@ class TrainingKeywords(TypedDict, total=False):
     compile: bool
     device: str
     batchnorm: bool
-    recover: bool
     checkpoint_seconds: float
 
 
@@ -94,7 +93,6 @@ class TrainingFields(Options):
         compile: Whether torch.compile translates the student.
         device: Where training runs: "auto", "cpu" or "cuda".
         batchnorm: Whether BatchNormalization is inserted behind pruned convolutions that have none.
-        recover: Whether the pruned model is fitted to the original's activations before training.
         checkpoint_seconds: Time between checkpoints within an epoch.
         provider: Execution provider for certificate, parity and timing.
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
@@ -109,7 +107,7 @@ class TrainingFields(Options):
     data: DataSource | None = None
     eval_data: DataSource | None = None
     val_data: DataSource | None = None
-    val_share: float = Field(default=0.0, ge=0, lt=1)
+    val_share: float | None = Field(default=None, gt=0, lt=1)
     image_mean: Channels | None = None
     image_std: Channels | None = None
     image_size: ImageSize | None = None
@@ -141,7 +139,6 @@ class TrainingFields(Options):
     compile: bool = False
     device: str | None = None
     batchnorm: bool = True
-    recover: bool = True
     checkpoint_seconds: float | None = None
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)

@@ -50,6 +50,8 @@ def _values(report: Report) -> dict[str, float | None]:
         values["p95_ms"] = _over(latency.after.p95_us, 1e3)
     if evaluation is not None:
         old, new = evaluation.before, evaluation.after
+        values["metric"] = new.custom
+        values["metric_drop"] = None if old.custom is None or new.custom is None else old.custom - new.custom
         values["agreement"] = _percent(evaluation.agreement)
         values["top1"], values["top5"] = _percent(new.top1), _percent(new.top5)
         values["top1_drop"], values["top5_drop"] = _drop(old.top1, new.top1), _drop(old.top5, new.top5)

@@ -69,8 +69,8 @@ def evaluation_record(before: EvalResult, after: EvalResult) -> Evaluation:
     return Evaluation(
         n=after.n,
         labelled=after.labelled,
-        before=Accuracy(top1=before.top1, top5=before.top5),
-        after=Accuracy(top1=after.top1, top5=after.top5),
+        before=Accuracy(top1=before.top1, top5=before.top5, custom=before.custom),
+        after=Accuracy(top1=after.top1, top5=after.top5, custom=after.custom),
         agreement=after.agreement,
     )
 

@@ -34,6 +34,8 @@ __all__ = [
     "OutputRecord",
     "Parity",
     "PassRecord",
+    "Recovery",
+    "RecoveryStage",
     "Report",
     "TensorRecord",
     "Training",
@@ -122,10 +124,14 @@ class LatencyReport(_Record):
 
 
 class Accuracy(_Record):
-    """Shares of the labelled samples whose label is the first class, or among the first five."""
+    """Shares of the labelled samples whose label is the first class, or among the first five.
+
+    `custom` is the mean of the user's own metric.
+    """
 
     top1: Figure = None
     top5: Figure = None
+    custom: Figure = None
 
 
 class Evaluation(_Record):
@@ -203,9 +209,13 @@ class GateRecord(_Record):
 
 
 class Epoch(_Record):
-    """One epoch of retraining: mean loss, metric on evaluation data, last learning rate."""
+    """One epoch of retraining: mean loss, metric on validation data, last learning rate.
+
+    `phase` is the round of pruning that it follows, 0 before the first.
+    """
 
     epoch: int
+    phase: int = 1
     loss: Figure = None
     metric: Figure = None
     lr: Figure = None
@@ -213,12 +223,41 @@ class Epoch(_Record):
 
 
 class Training(_Record):
-    """Retraining; `metric_name` says what each epoch's metric is."""
+    """Retraining; `metric_name` says what each epoch's metric is, `kept_epoch` whose weights were kept."""
 
     epochs: tuple[Epoch, ...] = ()
+    kept_epoch: int | None = None
+    stopped_early: bool = False
     metric_name: str = ""
+    batch_size: int | None = None
+    processes: int = 1
+    precision: str = ""
+    device: str = ""
     samples: int | None = None
     seconds: Figure = None
+
+
+class RecoveryStage(_Record):
+    """One method of recovery over all layers; errors of the outputs on samples it was not fitted on."""
+
+    method: str
+    kept: bool
+    error_before: Figure = None
+    error_after: Figure = None
+    layers_changed: int = 0
+    seconds: Figure = None
+    reason: str = ""
+
+
+class Recovery(_Record):
+    """What was set right from calibration samples before any training."""
+
+    samples: int
+    held_out: int
+    error_before: Figure = None
+    error_after: Figure = None
+    stages: tuple[RecoveryStage, ...] = ()
+    skipped: dict[str, str] = Field(default_factory=dict)
 
 
 class PassRecord(_Record):
@@ -250,6 +289,7 @@ class Report(_Record):
     certificate: Certificate | None = None
     parity: Parity | None = None
     gates: tuple[GateRecord, ...] = ()
+    recovery: Recovery | None = None
     training: Training | None = None
     no_training: str = Field("", description="What it means that there was no retraining; empty when there was.")
     notes: tuple[str, ...] = ()

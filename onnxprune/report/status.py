@@ -29,14 +29,19 @@ def status_lines(report: Report) -> tuple[str, ...]:
             f"Certificate passed: masked original = pruned model to {c.max_rel or 0:.1e} "
             f"(tolerance {c.tolerance:.0e}, batch {sizes})."
         )
+    recovery = report.recovery
+    if recovery is not None and recovery.error_before and recovery.error_after is not None:
+        lines.append(
+            f"Recovery from {recovery.samples} samples took the outputs' error from {recovery.error_before:.3g} to "
+            f"{recovery.error_after:.3g} before any training ({recovery.held_out} held-out samples)."
+        )
     if report.latency is not None:
         spread = ""
         if report.latency.ratio_low is not None and report.latency.ratio_high is not None:
             spread = f"; ratio {report.latency.ratio_low:.2f} to {report.latency.ratio_high:.2f} (95 % interval)"
         lines.append(f"Latency on {conditions(report.latency)}{spread}.")
     if report.evaluation is not None:
-        lines.append(
-            f"Evaluated on {report.evaluation.n} samples; both models agree on "
-            f"{percent_text(report.evaluation.agreement)}."
-        )
+        agreed = report.evaluation.agreement
+        end = f"; both models agree on {percent_text(agreed)}" if agreed is not None else ""
+        lines.append(f"Evaluated on {report.evaluation.n} samples{end}.")
     return tuple(lines)

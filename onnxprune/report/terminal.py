@@ -81,6 +81,9 @@ def summary_table(report: Report) -> Table:
         ):
             if new_share is not None:
                 _add(table, name, percent_text(share), percent_text(new_share), _points(share, new_share))
+        old, new = old_accuracy.custom, new_accuracy.custom
+        if old is not None and new is not None:
+            _add(table, "your metric", f"{old:.4g}", f"{new:.4g}", f"{new - old:+.4g}")
     return table
 
 

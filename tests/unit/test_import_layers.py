@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_ABOVE_RUNTIME = ("cli", "pipeline", "recipe", "passes", "train", "allocate", "criteria", "cost", "report", "bridge")
+_ABOVE_RUNTIME = (
+    "cli",
+    "pipeline",
+    "recipe",
+    "passes",
+    "train",
+    "allocate",
+    "criteria",
+    "cost",
+    "report",
+    "recover",
+    "bridge",
+)
 ROOMS = (*_ABOVE_RUNTIME, "runtime", "kernels", "tiles", "groups", "ops", "axes", "graph", "core")
 # the package itself and `python -m onnxprune` sit on top of everything
 ABOVE_ALL = ("onnxprune/__init__.py", "onnxprune/__main__.py")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import onnxprune
-from onnxprune.recipe import Recipe
+from onnxprune.recipe import Recipe, Retraining
+from onnxprune.recipe.training import TrainingKeywords
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
@@ -38,7 +39,7 @@ def _kind_then_name(name: str) -> tuple[int, str]:
 
 
 def test_package_has_the_documented_names() -> None:
-    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", "compress", "inspect", "validate"]
+    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
     assert all(hasattr(onnxprune, name) for name in onnxprune.__all__)
 
 
@@ -56,8 +57,13 @@ def test_first_arguments_are_positional() -> None:
 
 
 def test_compress_takes_every_option_of_a_recipe() -> None:
-    keywords = set(inspect.signature(onnxprune.compress).parameters)
-    assert keywords - {"recipe", "on_event"} == set(Recipe.model_fields)
+    keywords = set(inspect.signature(onnxprune.compress).parameters) | TrainingKeywords.__annotations__.keys()
+    assert keywords - {"recipe", "on_event", "training"} == set(Recipe.model_fields)
+
+
+def test_retrain_takes_every_option_of_its_recipe() -> None:
+    keywords = set(inspect.signature(onnxprune.retrain).parameters) | TrainingKeywords.__annotations__.keys()
+    assert keywords - {"on_event", "training"} == set(Retraining.model_fields)
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -249,7 +249,8 @@ def test_help_of_compress_lists_every_option_and_default_of_the_recipe(run: Call
         assert flag in text
         # a switch is off, and a list empty, unless it is given
         if field.default not in (None, ..., ()) and field.default is not False and not field.is_required():
-            assert f"[default: {field.default}]" in text, name
+            shown = "on" if field.default is True else field.default
+            assert f"[default: {shown}]" in text, name
     assert all(flag in text for flag in ("-o,", "--recipe", "--json", "--quiet", "--verbose"))
 
 

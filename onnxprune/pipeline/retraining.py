@@ -1,0 +1,145 @@
+"""Training a model as it is, from another: what `compress` does after the cut, for any pair of models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from onnxprune.core.errors import GateError, UsageError
+from onnxprune.core.events import EventHandler, ignore_events
+from onnxprune.core.result import Result
+from onnxprune.core.run import run_passes
+from onnxprune.core.stage import Bench, Pass, PassRecord
+from onnxprune.graph import Model
+from onnxprune.passes.export_model import ExportModel
+from onnxprune.passes.find_shapes import FindShapes
+from onnxprune.passes.fold_batchnorm import FoldBatchnorm
+from onnxprune.passes.fold_constants import FoldConstants
+from onnxprune.passes.import_model import ImportModel
+from onnxprune.passes.insert_batchnorm import InsertBatchnorm
+from onnxprune.passes.open_data import OpenData
+from onnxprune.passes.retrain import Retrain
+from onnxprune.passes.validate_model import ValidateModel
+from onnxprune.passes.write_report import training_record
+from onnxprune.pipeline.folder import checkpoint_folder, run_folder
+from onnxprune.pipeline.validating import check_interface, comparison_report
+from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.recipe import Retraining
+from onnxprune.report.gates import failures
+from onnxprune.report.schema import write_report
+from onnxprune.train import Samples
+from onnxprune.train.bench import take_samples
+from onnxprune.train.workers import workers
+
+__all__ = ["retrain"]
+
+
+def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Result:
+    """Returns a model trained further; writes it and its report.
+
+    Args:
+        recipe: Every option of the run.
+        on_event: Called with progress.
+
+    Raises:
+        GateError: when a gate is not met; everything is written, and the result is its `outcome`.
+        OnnxPruneError: when the user can act on it; nothing is written then.
+    """
+    for place in (recipe.out_path, recipe.report_path):
+        if place is not None:
+            check_place(place)
+    team = workers()
+    bench, records = Bench(on_event=on_event), list[PassRecord]()
+    student = _student(recipe, on_event)
+    run_passes(
+        [
+            ImportModel(recipe.slim if recipe.teacher is None else recipe.teacher),
+            _open(recipe),
+            FoldConstants(),
+            FindShapes(),
+        ],
+        bench,
+        records,
+    )
+    check_interface(bench.take("original", Model), student)
+    _check_aim(recipe, take_samples(bench, "data"))
+    bench.artifacts["slim"] = student
+    with run_folder(
+        recipe.run_path if team.first else None,
+        recipe_options(recipe),
+        student.sha256,
+        resume=recipe.resume,
+        temporary=recipe.run_dir is None,
+    ) as folder:
+        run_passes(_train(recipe), bench, records)
+        if not team.first:
+            return Result(path=None, plan=None, report={}, model=None)
+        run_passes(_finish(recipe), bench, records)
+        report = comparison_report(
+            bench,
+            command_line("retrain", recipe, ("slim",)),
+            records,
+            recipe.gates,
+            bench.take("files", tuple),
+            options=recipe_options(recipe),
+            seed=recipe.seed,
+            training=training_record(bench),
+        )
+        if recipe.report_path is not None:
+            write_report(report, recipe.report_path)
+        if folder is not None:
+            folder.write("report.json", report.to_json())
+    result = Result(
+        path=recipe.out_path,
+        plan=None,
+        report=report.model_dump(mode="json"),
+        model=None if isinstance(recipe.slim, Path) else bench.take("slim", Model).to_proto(),
+    )
+    if failures(report):
+        raise GateError(failures(report), result)
+    return result
+
+
+def _student(recipe: Retraining, on_event: EventHandler) -> Model:
+    """Returns the model to train, folded as `compress` folds."""
+    bench = Bench(on_event=on_event)
+    run_passes([ImportModel(recipe.slim), FoldConstants(), FindShapes()], bench)
+    return bench.take("model", Model)
+
+
+def _open(recipe: Retraining) -> Pass:
+    return OpenData(
+        data=recipe.data,
+        eval_data=recipe.eval_data,
+        val_data=recipe.val_data,
+        val_share=recipe.val_share,
+        image_mean=recipe.image_mean,
+        image_std=recipe.image_std,
+        image_size=recipe.image_size,
+        skip_corrupt=recipe.skip_corrupt,
+        labels="any" if recipe.loss else "classes",
+        seed=recipe.seed,
+    )
+
+
+def _check_aim(recipe: Retraining, data: Samples) -> None:
+    """Checks that there is something to learn from: a teacher, labels, or a loss that needs neither."""
+    if recipe.teacher is None and not data.labelled and not recipe.loss:
+        raise UsageError("There is nothing to learn from: give --teacher, or data with labels.")
+
+
+def _train(recipe: Retraining) -> list[Pass]:
+    options = recipe.train_options()
+    if recipe.teacher is None:
+        # the model would only be held to where it stands
+        options = replace(options, distill_weight=0.0)
+    norms: list[Pass] = [InsertBatchnorm(recipe.seed, everywhere=True)] if recipe.batchnorm else []
+    checkpoint = checkpoint_folder(recipe.run_path, 1)
+    return [*norms, Retrain(options, checkpoint=checkpoint, resume=recipe.resume), FoldBatchnorm()]
+
+
+def _finish(recipe: Retraining) -> list[Pass]:
+    return [
+        ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
+        ExportModel(recipe.out_path),
+    ]

@@ -1,0 +1,94 @@
+"""What was asked, in words that can be given again; and checks of what is given to every call."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from onnxprune.core.budget import Budget
+from onnxprune.core.errors import OutputError, UsageError
+from onnxprune.core.gate import Gate
+from onnxprune.recipe.base import Options
+
+__all__ = ["ModelLike", "check_place", "command_line", "model_source", "option_text", "recipe_options"]
+
+ModelLike = str | os.PathLike[str] | onnx.ModelProto
+
+
+def recipe_options(recipe: Options) -> dict[str, Any]:
+    """Returns every option of a recipe as JSON values; what lies in memory by its type."""
+    return {name: option_text(getattr(recipe, name)) for name in type(recipe).model_fields}
+
+
+def option_text(value: Any) -> Any:
+    """Returns an option's value as JSON would hold it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return [option_text(v) for v in value]
+    if isinstance(value, Budget):
+        return f"{value.value:g}" if value.relative else f"{value.value:g} {value.resource}"
+    return str(value) if isinstance(value, Path | Gate) else f"<{type(value).__name__}>"
+
+
+def command_line(command: str, options: Options, arguments: tuple[str, ...]) -> str:
+    """Returns the command that repeats a run.
+
+    Args:
+        command: "compress" or another.
+        options: What was asked.
+        arguments: Options that the command takes by position.
+    """
+    words = ["onnxprune", command, *(str(option_text(getattr(options, name))) for name in arguments)]
+    for name, info in type(options).model_fields.items():
+        value = getattr(options, name)
+        if name in (*arguments, "resume") or value is None or value == info.default:
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif name == "gates":
+            words += [word for gate in value for word in ("--gate", str(gate))]
+        elif isinstance(value, tuple):
+            words += [f"--{flag}", ",".join(v if isinstance(v, str) else f"{v:g}" for v in value)]
+        else:
+            words += [f"--{flag}", _budget_text(value) if isinstance(value, Budget) else str(option_text(value))]
+    return shlex.join(words)
+
+
+def _budget_text(budget: Budget) -> str:
+    if budget.relative:
+        return f"{budget.value:g}"
+    return f"{budget.value:.0f}B" if budget.resource == "size" else f"{budget.value / 1e6:g}M"
+
+
+def check_place(path: Path) -> None:
+    """Checks early that a result can be written, so that nobody trains for nothing.
+
+    Raises:
+        OutputError: when it cannot.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the name of a file.")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist. Create it, or write elsewhere.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: the folder {folder} is not writable. Change its permissions, or write elsewhere.")
+
+
+def model_source(model: ModelLike) -> Path | onnx.ModelProto:
+    """Returns what a caller gave for a model as a path or a model in memory.
+
+    Raises:
+        UsageError: when it is neither.
+    """
+    if isinstance(model, str | os.PathLike):
+        return Path(model)
+    if isinstance(model, onnx.ModelProto):
+        return model
+    raise UsageError(f"Expected a path or an onnx.ModelProto, found {type(model).__name__}.")

@@ -1,0 +1,82 @@
+"""Training a model as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from bridging import convnet
+from click.testing import CliRunner
+
+import onnxprune
+from onnxprune.cli.main import cli
+from onnxprune.core.errors import ModelError, UsageError
+
+
+def _damaged():
+    """The net with noise on its weights: something to repair."""
+    proto = onnx.ModelProto.FromString(convnet().SerializeToString())
+    rng = np.random.default_rng(5)
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            value = onnx.numpy_helper.to_array(tensor)
+            noise = 0.5 * value.std() * rng.standard_normal(value.shape)
+            tensor.CopyFrom(onnx.numpy_helper.from_array((value + noise).astype(np.float32), tensor.name))
+    return proto
+
+
+def _data(count=320, labelled=False):
+    rng = np.random.default_rng(0)
+    found = {"x": rng.standard_normal((count, 3, 8, 8)).astype(np.float32)}
+    return found | ({"labels": rng.integers(0, 5, count)} if labelled else {})
+
+
+def test_retraining_brings_a_model_back_to_its_teacher(tmp_path):
+    before = onnxprune.validate(convnet(), _damaged()).parity.outputs[0].max_rel
+    result = onnxprune.retrain(_damaged(), convnet(), data=_data(), epochs=4, batch_size=32)
+    assert result.report["parity"]["outputs"][0]["max_rel"] < 0.6 * before
+    before, after = ({i.name for i in m.graph.initializer} for m in (_damaged(), result.model))
+    assert before <= after
+    assert after - before == {"c__bias", "h__bias"}, "what folding the lent normalisation leaves"
+    assert [e["epoch"] for e in result.report["training"]["epochs"]] == [1, 2, 3, 4]
+
+
+def test_labels_alone_are_enough():
+    result = onnxprune.retrain(_damaged(), data=_data(labelled=True), epochs=1, batch_size=32)
+    assert result.report["training"]["samples"] == 320
+
+
+def test_neither_teacher_nor_labels_is_an_error():
+    with pytest.raises(UsageError, match="nothing to learn from: give --teacher, or data with labels"):
+        onnxprune.retrain(_damaged(), data=_data(), epochs=1)
+
+
+def test_teacher_of_another_interface_is_refused():
+    other = convnet()
+    other.graph.input[0].name = "pixels"
+    for node in other.graph.node:
+        for i, name in enumerate(node.input):
+            if name == "x":
+                node.input[i] = "pixels"
+    data = {"pixels": _data()["x"]}
+    with pytest.raises(ModelError, match="different inputs"):
+        onnxprune.retrain(_damaged(), other, data=data, epochs=1)
+
+
+def test_command_writes_model_and_report(tmp_path):
+    onnx.save(_damaged(), tmp_path / "slim.onnx")
+    onnx.save(convnet(), tmp_path / "teacher.onnx")
+    np.savez(tmp_path / "train.npz", **_data())
+    words = ["retrain", str(tmp_path / "slim.onnx"), "--teacher", str(tmp_path / "teacher.onnx")]
+    words += ["--data", str(tmp_path / "train.npz"), "--epochs", "1", "-o", str(tmp_path / "out.onnx")]
+    found = CliRunner().invoke(cli, words)
+    assert found.exit_code == 0, found.stderr
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["out.onnx", "out.report.json", "slim.onnx", "teacher.onnx", "train.npz"]
+
+
+def test_command_without_data_is_a_usage_error(tmp_path):
+    onnx.save(_damaged(), tmp_path / "slim.onnx")
+    found = CliRunner().invoke(cli, ["retrain", str(tmp_path / "slim.onnx")])
+    assert found.exit_code == 2
+    assert "nothing to train on. Give --data" in found.stderr
