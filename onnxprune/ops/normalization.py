@@ -21,6 +21,7 @@ from onnxprune.ops.base import (
 )
 from onnxprune.ops.common import broadcast, product_mask, soften, sum_mask
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.shared_statistics import normalize_together, statistics_are_shared
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,7 @@ class BatchNormalization(OpRule):
             ctx.set(output, atom, sum_mask([scaled, ctx.state(shift, atom)]))
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
+        import torch
         import torch.nn.functional as F
 
         epsilon = attribute(node, "epsilon", 1e-5)
@@ -68,7 +70,8 @@ class BatchNormalization(OpRule):
         ) -> tuple[torch.Tensor, ...]:
             dims = [0, *range(2, x.dim())]
             now_mean, now_var = x.mean(dims), x.var(dims, unbiased=False)
-            y = F.batch_norm(x, now_mean, now_var, scale, shift, False, rate, epsilon)
+            # by its statistics' own call, no gradient would go through them; F's refuses one value per channel
+            y = torch.batch_norm(x, scale, shift, None, None, True, rate, epsilon, torch.backends.cudnn.enabled)
             return y, mean * (1 - rate) + now_mean * rate, var * (1 - rate) + now_var * rate
 
         if attribute(node, "training_mode", 0):
@@ -79,6 +82,8 @@ class BatchNormalization(OpRule):
         ) -> torch.Tensor:
             if x.dim() < 2:  # a one-axis input is a batch of scalars with a single channel
                 return F.batch_norm(x[:, None], mean, var, scale, shift, False, rate, epsilon)[:, 0]
+            if ctx.training() and statistics_are_shared():
+                return normalize_together(x, scale, shift, mean, var, rate, epsilon)
             return F.batch_norm(x, mean, var, scale, shift, ctx.training(), rate, epsilon)
 
         return batch_norm

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from onnxprune.train.data import Batch, Dataset, open_data
 from onnxprune.train.options import TrainOptions
+from onnxprune.train.samples import Samples
 
-__all__ = ["Batch", "Dataset", "TrainOptions", "open_data"]
+__all__ = ["Batch", "Dataset", "Samples", "TrainOptions", "open_data"]

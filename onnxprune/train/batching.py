@@ -10,17 +10,41 @@ import numpy as np
 import torch
 
 from onnxprune.bridge import OnnxModule
-from onnxprune.core.errors import DataError, ModelError
-from onnxprune.train.data import Dataset
-from onnxprune.train.losses import as_tuple
-from onnxprune.train.teacher import batch_inputs
+from onnxprune.core.errors import DataError, ModelError, UsageError
+from onnxprune.train.feeding import Feeder
+from onnxprune.train.forward import outputs_of
+from onnxprune.train.samples import Batch, Samples
+from onnxprune.train.workers import Workers
 
-__all__ = ["usable_batch_size"]
+__all__ = ["global_batch_size", "usable_batch_size"]
 
 _TOLERANCE = 1e-3
 
 
-def usable_batch_size(module: OnnxModule, data: Dataset, wanted: int) -> int:
+def global_batch_size(module: OnnxModule, data: Samples, wanted: int, team: Workers) -> int:
+    """Returns the samples per step over all processes.
+
+    Args:
+        module: The model, in evaluation mode.
+        data: Training samples.
+        wanted: Samples per step that were asked for, over all processes.
+        team: The processes.
+
+    Raises:
+        UsageError: when the processes cannot share `wanted` evenly.
+        ModelError: when the model takes one sample at a time only.
+        DataError: when there are fewer samples than the model takes at once, or than processes.
+    """
+    if wanted % team.size:
+        raise UsageError(
+            f"batch_size = {wanted} cannot be shared evenly by {team.size} processes. Give a multiple of {team.size}."
+        )
+    if len(data) < team.size:
+        raise DataError(f"{len(data)} samples are too few for {team.size} processes. Start fewer, or give more data.")
+    return usable_batch_size(module, data, wanted // team.size) * team.size
+
+
+def usable_batch_size(module: OnnxModule, data: Samples, wanted: int) -> int:
     """Returns `wanted`, or the static batch size of a model that works for no other.
 
     Args:
@@ -48,14 +72,14 @@ def usable_batch_size(module: OnnxModule, data: Dataset, wanted: int) -> int:
     return size
 
 
-def _takes_any(module: OnnxModule, data: Dataset, size: int) -> bool:
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    rows = np.arange(2 * size, dtype=np.intp)
-    batches = [data.batch(part) for part in (rows, rows[:size], rows[size:])]
+def _takes_any(module: OnnxModule, data: Samples, size: int) -> bool:
+    feeder = Feeder(module, next((p.device for p in module.parameters()), torch.device("cpu")))
+    whole = data.first(2 * size)
+    fed = [feeder.place(feeder.prepare(part)) for part in (whole, _part(whole, 0, size), _part(whole, size, 2 * size))]
     with torch.no_grad():
-        parts = [as_tuple(module.call_with({}, batch_inputs(batch, device))) for batch in batches[1:]]
+        parts = [outputs_of(module, part.inputs).values for part in fed[1:]]
         try:
-            together = as_tuple(module.call_with({}, batch_inputs(batches[0], device)))
+            together = outputs_of(module, fed[0].inputs).values
         except RuntimeError:
             return False
     for joined, first, second in zip(together, *parts, strict=True):
@@ -66,3 +90,8 @@ def _takes_any(module: OnnxModule, data: Dataset, size: int) -> bool:
         if not float((joined.double() - apart.double()).abs().max()) <= _TOLERANCE * scale:
             return False
     return True
+
+
+def _part(batch: Batch, start: int, stop: int) -> Batch:
+    inputs = {name: array[start:stop] for name, array in batch.inputs.items()}
+    return Batch(inputs, None, np.arange(stop - start, dtype=np.intp))

@@ -17,12 +17,12 @@ from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 from onnxprune.graph.values import is_float
 from onnxprune.train.layout import Layout, array_layout, image_layout
+from onnxprune.train.stored import Stored, chunk_rows
 
 __all__ = ["Column", "Normalization", "make_column"]
 
 AnyArray = NDArray[Any]
 Float32 = NDArray[np.float32]
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Column:
     """
 
     name: str
-    array: AnyArray
+    array: Stored
     dtype: np.dtype[Any]
     layout: Layout
     scale: Float32 | None = None
@@ -79,10 +79,13 @@ class Column:
 
     def take(self, rows: NDArray[np.intp]) -> AnyArray:
         """Returns a batch as the model reads it: dtype [rows, *layout.shape]."""
-        stored = self.array[rows]
+        return self.convert(self.array[rows])
+
+    def convert(self, stored: AnyArray) -> AnyArray:
+        """Returns stored samples as the model reads them, in memory of their own."""
         if self.layout.order is not None:
             stored = stored.transpose(self.layout.order)
-        stored = stored.reshape(len(rows), *self.layout.shape)
+        stored = stored.reshape(len(stored), *self.layout.shape)
         if self.scale is None or self.shift is None:
             return np.array(stored, dtype=self.dtype, order="C")
         batch = stored.astype(np.float32, order="C")
@@ -92,7 +95,7 @@ class Column:
 
 
 def make_column(
-    what: str, array: AnyArray, spec: TensorSpec, normalization: Normalization
+    what: str, array: Stored, spec: TensorSpec, normalization: Normalization
 ) -> tuple[Column, tuple[str, ...]]:
     """Returns the column of one input, and what the user should know about it.
 
@@ -128,7 +131,7 @@ def make_column(
     return Column(spec.name, array, target, layout), tuple(notes)
 
 
-def _check_kind(what: str, array: AnyArray, name: str, target: np.dtype[Any]) -> None:
+def _check_kind(what: str, array: Stored, name: str, target: np.dtype[Any]) -> None:
     kind = "f" if is_float(target) else target.kind
     if array.dtype.kind not in {"f": "fiub", "i": "iub", "u": "iub", "b": "iub"}.get(kind, ""):
         raise DataError(
@@ -137,10 +140,11 @@ def _check_kind(what: str, array: AnyArray, name: str, target: np.dtype[Any]) ->
         )
 
 
-def _check_values(what: str, array: AnyArray, name: str, target: np.dtype[Any]) -> None:
+def _check_values(what: str, array: Stored, name: str, target: np.dtype[Any]) -> None:
     """Checks chunk by chunk, since the array may lie on disk."""
-    for start in range(0, len(array), _CHUNK):
-        part = array[start : start + _CHUNK]
+    step = chunk_rows(array)
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
         if part.dtype.kind == "f":
             good = np.isfinite(part)
             if not good.all():

@@ -15,7 +15,7 @@ import numpy as np
 from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 
-__all__ = ["Layout", "array_layout", "fits", "image_layout", "mismatch"]
+__all__ = ["Layout", "array_layout", "channel_axis", "fits", "image_layout", "mismatch"]
 
 Dimensions = Sequence[int | str | None]
 _CHANNELS = (1, 3, 4)
@@ -70,7 +70,7 @@ def image_layout(what: str, sample: tuple[int, ...], spec: TensorSpec) -> Layout
     if spec.shape is None or len(spec.shape) != 4 or len(sample) not in (2, 3):
         return array_layout(what, sample, spec)
     wanted = spec.shape[1:]
-    axis = _channel_axis(wanted)
+    axis = channel_axis(wanted)
     reads = "NCHW" if axis == 1 else "NHWC"
     if len(sample) == 2:
         grey = (1, *sample) if axis == 1 else (*sample, 1)
@@ -106,8 +106,12 @@ def mismatch(what: str, sample: tuple[int, ...], spec: TensorSpec) -> str:
     )
 
 
-def _channel_axis(wanted: Sequence[Any]) -> int:
-    """1 or 3: where the model has its channels; ONNX's own order unless only the last axis can be."""
+def channel_axis(wanted: Sequence[Any]) -> int:
+    """Returns the axis of a batch that holds channels: ONNX's own 1 unless only the last, 3, can be.
+
+    Args:
+        wanted: The three dimensions of one image as the model reads it.
+    """
     return 3 if wanted[2] in _CHANNELS and wanted[0] not in _CHANNELS else 1
 
 

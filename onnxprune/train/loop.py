@@ -1,10 +1,12 @@
-"""The training loop: SGD with Nesterov momentum on distillation and labels."""
+"""The training loop: epochs of steps, evaluation, what is kept, checkpoints."""
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,86 +14,101 @@ import torch
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.errors import DataError, OnnxPruneError, UsageError
 from onnxprune.core.events import TrainProgress
-from onnxprune.train.batching import usable_batch_size
-from onnxprune.train.data import Batch, Dataset
-from onnxprune.train.losses import Objective, as_tuple
+from onnxprune.ops.shared_statistics import share_statistics
+from onnxprune.train.augment import parse_augment
+from onnxprune.train.average import Average
+from onnxprune.train.batching import global_batch_size
+from onnxprune.train.checkpoint import Checkpoint
+from onnxprune.train.evaluation import evaluate
+from onnxprune.train.features import FeatureKeep
+from onnxprune.train.feeding import Fed, Feeder
+from onnxprune.train.fingerprint import fingerprint
+from onnxprune.train.forward import outputs_of
+from onnxprune.train.losses import Objective
+from onnxprune.train.meter import LossMeter
+from onnxprune.train.optimizers import make_optimizer
 from onnxprune.train.options import TrainOptions
 from onnxprune.train.record import EpochRecord, TrainingInterrupted, TrainRecord
-from onnxprune.train.schedule import learning_rate
-from onnxprune.train.teacher import TeacherOutputs, batch_inputs
+from onnxprune.train.samples import Batch, Samples
+from onnxprune.train.saving import Parts, Saver
+from onnxprune.train.schedules import make_schedule
+from onnxprune.train.setup import arrange, make_net, make_precision, settings
+from onnxprune.train.state import RunState
+from onnxprune.train.step import Stepper
+from onnxprune.train.teacher import TeacherOutputs, fits_in_memory
+from onnxprune.train.workers import Workers, pick_device, workers
 
 __all__ = ["train"]
 
-_SMOOTHING = 0.95
+_GPU_READS_EVERY = 16
+"""Steps between looks at the loss on a GPU; each look waits for the device."""
 
 
 def train(
     student: OnnxModule,
     teacher: OnnxModule,
-    data: Dataset,
+    data: Samples,
     options: TrainOptions,
     *,
-    validation: Dataset | None = None,
+    validation: Samples | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    feature_keep: FeatureKeep | None = None,
 ) -> TrainRecord:
     """Trains `student` in place towards `teacher` and the labels; returns the record of the run.
 
     The student ends in evaluation mode on the CPU, with the weights of the best epoch on
     `validation`, or of the last one. The same seed, data and number of threads give the same
-    bits on a CPU.
+    bits on a CPU, however often the run was killed and resumed. Started by `torchrun`, all
+    processes call this with the same arguments and end with the same student.
 
     Args:
-        student: What is trained.
-        teacher: The original; evaluated only.
+        student: What is trained; float32.
+        teacher: The original; evaluated only; float32.
         data: Training samples.
         options: How to train.
         validation: Samples that decide which epoch is kept.
-        on_progress: Called after every step and every epoch.
+        on_progress: Called after every step and every epoch, in the first process only.
+        checkpoint: Folder for the state of the run; None saves none.
+        resume: Go on from the state in `checkpoint`, where there is one. Otherwise what is
+            there is removed.
+        feature_keep: For features with pruned channels: tensor name → (axis, kept channels).
 
     Raises:
         TrainingInterrupted: on KeyboardInterrupt; the student then holds the best or last
             finished epoch, or what it started from.
-        DataError: when labels are out of range, or batches too small for BatchNormalization.
+        DataError: when labels are out of range, batches too small for BatchNormalization, or an
+            epoch has fewer samples than the data says.
+        InputError: when the checkpoint is damaged or of another run; names what differs.
         ModelError: when no output can be trained towards, or the model takes one sample only.
         OnnxPruneError: when the loss is not finite.
-        UsageError: when options.device is "cuda" and PyTorch has none.
+        OutputError: when a checkpoint cannot be written.
+        UsageError: when options ask for what this machine or this data does not have.
     """
-    run = _Run(student, teacher, data, options, validation, on_progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
+    if options.early_stop and validation is None:
+        raise UsageError(f"early_stop = {options.early_stop} looks at validation data, and there are none. Give some.")
+    if resume and checkpoint is None:
+        raise UsageError("resume = True needs a checkpoint to resume from. Give its folder.")
+    team = workers()
+    device = pick_device(options.device, team)
+    run = _Run(student, teacher, data, options, validation, on_progress if team.first else None, team, device)
+    with settings(device), share_statistics(team.size > 1):
         try:
-            for epoch in range(1, options.epochs + 1):
-                run.epoch(epoch)
-        except KeyboardInterrupt:
-            raise TrainingInterrupted(run.finish()) from None
-        except BaseException:
-            run.finish()
+            run.prepare(feature_keep, None if checkpoint is None else Checkpoint(checkpoint), resume)
+            run.go()
+        except BaseException as error:
+            team.abort()
+            record = run.finish()
+            if isinstance(error, KeyboardInterrupt):
+                raise TrainingInterrupted(record) from None
+            if team.lost_another(error):
+                raise OnnxPruneError(
+                    "Another process of this training ended, so this one cannot go on. The message of that process "
+                    "says why."
+                ) from error
             raise
     return run.finish()
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device = 'cuda': PyTorch finds no CUDA device. Use --device cpu, or install a CUDA build.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _arrange(module: OnnxModule, order: torch.memory_format) -> None:
-    """Lays convolution weights out in memory; channels last trains 10 to 35 % faster on a CPU."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=order)
-
-
-def _optimizer(module: OnnxModule, options: TrainOptions) -> torch.optim.Optimizer:
-    trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    nesterov = options.momentum > 0
-    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=nesterov)
 
 
 class _Run:
@@ -101,122 +118,218 @@ class _Run:
         self,
         student: OnnxModule,
         teacher: OnnxModule,
-        data: Dataset,
+        data: Samples,
         options: TrainOptions,
-        validation: Dataset | None,
+        validation: Samples | None,
         on_progress: Callable[[TrainProgress], None] | None,
+        team: Workers,
+        device: torch.device,
     ) -> None:
-        self.device = _device(options.device)
-        self.student, self.data, self.options = student, data, options
-        self.validation, self.on_progress = validation, on_progress
+        self.student, self.teacher, self.data, self.options = student, teacher, data, options
+        self.validation, self.on_progress, self.team, self.device = validation, on_progress, team, device
         for module in (student, teacher):
-            module.to(self.device)
-            _arrange(module, torch.channels_last)
-        teacher.eval()
-        self.teacher = teacher
-        self.targets = TeacherOutputs(teacher, len(data))
-        self.check_targets = TeacherOutputs(teacher, len(validation)) if validation is not None else None
-        self.objective = self._objective()
-        self.optimizer = _optimizer(student, options)
-        self.order = np.random.default_rng(options.seed)
-        self.batch_size = usable_batch_size(teacher, data, options.batch_size)
-        self.drop_last = len(data) >= self.batch_size
-        per_epoch = len(data) // self.batch_size if self.drop_last else 1
-        self.steps, self.step = per_epoch * options.epochs, 0
-        self.loss = math.nan
+            module.to(device)
+            arrange(module, torch.channels_last)
+            module.eval()
+        self.feeder = Feeder(teacher, device)
+        self.average = Average(student, options.ema) if options.ema else None
+        self.state, self.kept = RunState(), self._snapshot()
+        self.saver: Saver | None = None
+        self.record = TrainRecord((), 0, "", processes=team.size, device=device.type)
         self.lr = 0.0
-        self.records: list[EpochRecord] = []
-        self.kept = 0
-        self.best = -math.inf
-        self.state = self._snapshot()
-        self.started = time.perf_counter()
 
-    def epoch(self, number: int) -> None:
-        """Trains one epoch, evaluates, and keeps the weights where they are the best so far."""
-        begun = time.perf_counter()
-        self.student.train()
-        losses: list[float] = []
-        for batch in self.data.batches(self.batch_size, shuffle=self.order, drop_last=self.drop_last):
-            losses.append(self._train_step(batch))
-            self._report(number)
-        metric = self._evaluate()
-        seconds = time.perf_counter() - begun
-        self.records.append(EpochRecord(number, float(np.mean(losses)), metric, self.lr, seconds))
-        if metric is None or metric > self.best:
-            self.best = metric if metric is not None else self.best
-            self.kept, self.state = number, self._snapshot()
-        self._report(number)
+    def prepare(self, feature_keep: FeatureKeep | None, checkpoint: Checkpoint | None, resume: bool) -> None:
+        """Works out all that stays the same, and takes up an earlier run."""
+        self.batch_size = global_batch_size(self.teacher, self.data, self.options.batch_size, self.team)
+        self.drop_last = len(self.data) >= self.batch_size
+        self.per_epoch = len(self.data) // self.batch_size if self.drop_last else 1
+        self.steps = self.per_epoch * self.options.epochs
+        each_step = checkpoint is not None and self.options.checkpoint_seconds == 0
+        self.meter = LossMeter(self.team, 1 if each_step or self.device.type == "cpu" else _GPU_READS_EVERY)
+        sample = self.data.first(self.batch_size // self.team.size)
+        whole = (self.options.schedule_epochs or self.options.epochs) * self.per_epoch
+        self.schedule = make_schedule(self.options.schedule_options, whole, self.per_epoch)
+        self.stepper = self._stepper(self.feeder.place(self.feeder.prepare(sample)), feature_keep)
+        if checkpoint is not None:
+            self._take_up(checkpoint, resume, sample)
+        if len(self.state.records) < self.options.epochs:
+            self._ask_teacher()
+        self.started, self.first_step = time.perf_counter(), self.state.step
+
+    def go(self) -> None:
+        """Trains from where the run stands to its end."""
+        while len(self.state.records) < self.options.epochs and not self._stops_early():
+            self._epoch(len(self.state.records) + 1)
 
     def finish(self) -> TrainRecord:
         """Puts the kept weights into the student; returns the record."""
-        self.student.load_state_dict(self.state)
+        self.student.load_state_dict(self.kept)
         for module in (self.student, self.teacher):
-            _arrange(module, torch.contiguous_format)
+            arrange(module, torch.contiguous_format)
             module.to("cpu")
         self.student.eval()
-        labelled = (self.validation if self.validation is not None else self.data).labels is not None
-        return TrainRecord(tuple(self.records), self.kept, self.objective.metric_name(labelled))
+        early = self._stops_early() and len(self.state.records) < self.options.epochs
+        return replace(self.record, epochs=tuple(self.state.records), kept_epoch=self.state.kept, stopped_early=early)
 
-    def _objective(self) -> Objective:
-        sample = self.data.batch(np.arange(min(2, len(self.data)), dtype=np.intp))
+    def _stepper(self, sample: Fed, feature_keep: FeatureKeep | None) -> Stepper:
+        options, student = self.options, self.student
         with torch.no_grad():
-            outputs = as_tuple(self.teacher.call_with({}, batch_inputs(sample, self.device)))
-        return Objective(self.teacher, outputs, self.options)
+            values = outputs_of(self.teacher, sample.inputs).values
+        shape = None if sample.labels is None or sample.labels.is_floating_point() else sample.labels.shape
+        self.objective = Objective(self.teacher, values, options, labels_shape=shape, feature_keep=feature_keep)
+        augment = parse_augment(options.augment)
+        augment.check_labels(None if sample.labels is None else sample.labels.shape)
+        self.precision, notes = make_precision(options, self.device, student, sample)
+        labelled = (self.data if self.validation is None else self.validation).labelled
+        self.record = replace(
+            self.record,
+            metric_name=self.objective.metric_name(labelled),
+            batch_size=self.batch_size,
+            precision=self.precision.name,
+            notes=(*self.objective.notes, *notes),
+        )
+        self.targets = TeacherOutputs(self.teacher, self.objective.features, self.precision.autocast)
+        return Stepper(
+            student=student,
+            net=make_net(student, self.objective, options, self.team, sample, self.targets(sample, sample.inputs)),
+            objective=self.objective,
+            targets=self.targets,
+            optimizer=make_optimizer(student, options),
+            rate=self._rate,
+            precision=self.precision,
+            augment=augment if augment else None,
+            average=self.average,
+            grad_clip=options.grad_clip,
+            seed=options.seed,
+            rank=self.team.rank,
+        )
 
-    def _train_step(self, batch: Batch) -> float:
-        self.lr = learning_rate(self.step, self.steps, self.options.lr, self.options.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        inputs = batch_inputs(batch, self.device)
-        targets = self.targets(batch, inputs)
-        labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
-        loss = self.objective.loss(self._forward(inputs, len(batch.rows)), targets, labels)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise OnnxPruneError(
-                f"Training diverged: the loss is {value} at step {self.step + 1} of {self.steps} with learning rate "
-                f"{self.lr:.3g}. Run again with a lower --lr, such as {self.options.lr / 4:.2g}."
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self.options.grad_clip > 0:
-            torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.options.grad_clip)
-        self.optimizer.step()
-        self.step += 1
-        self.loss = value if math.isnan(self.loss) else _SMOOTHING * self.loss + (1 - _SMOOTHING) * value
-        return value
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step of this run."""
+        return self.schedule.lr(self.options.schedule_start * self.per_epoch + step)
 
-    def _forward(self, inputs: dict[str, torch.Tensor], samples: int) -> tuple[torch.Tensor, ...]:
-        try:
-            return as_tuple(self.student.call_with({}, inputs))
-        except ValueError as error:
+    def _take_up(self, checkpoint: Checkpoint, resume: bool, sample: Batch) -> None:
+        mark = fingerprint(
+            self.student, self.teacher, self.data, sample, self.validation, self.options, self.batch_size
+        )
+        parts = Parts(self.student, self.stepper.optimizer, self.average, self.precision, self.meter)
+        self.saver = Saver(checkpoint, parts, mark, self.options.checkpoint_seconds, self.team)
+        if not resume:
+            self.saver.clear()
+        elif (found := self.saver.restore()) is not None:
+            self.state, self.kept = found
+
+    def _ask_teacher(self) -> None:
+        """Has the teacher answer beforehand what it would be asked again and again."""
+        self.check_targets = TeacherOutputs(self.teacher, self.objective.features)
+        if self.options.epochs > 1 and not self.stepper.augment:
+            self._answer(self.targets, self.data)
+        if self.validation is not None:
+            self._answer(self.check_targets, self.validation)
+
+    def _answer(self, targets: TeacherOutputs, data: Samples) -> None:
+        if not data.stable or len(data) < self.team.size:
+            return
+        sample = self.feeder.place(self.feeder.prepare(data.first(self.batch_size // self.team.size)))
+        with torch.no_grad():
+            outputs = outputs_of(self.teacher, sample.inputs, self.objective.features)
+        if fits_in_memory(outputs, len(sample), len(data)):
+            targets.prepare(data, self.feeder, self.batch_size, self.team)
+
+    def _epoch(self, number: int) -> None:
+        """Trains one epoch or the rest of it, evaluates, and keeps the weights where they are the best so far."""
+        self.begun = time.perf_counter() - self.state.seconds
+        self.student.train()
+        self._steps(number)
+        metric = self._score()
+        seconds, state = time.perf_counter() - self.begun, self.state
+        self.lr = self._rate(state.step - 1)
+        state.records.append(EpochRecord(number, self.meter.mean(), metric, self.lr, seconds))
+        if metric is None or state.best is None or metric > state.best:
+            state.best, state.kept, self.kept = metric, number, self._snapshot()
+        state.seconds = 0.0
+        if self.saver is not None:
+            self.saver.save(state, self.kept, 0.0)
+        self._report(number)
+
+    def _steps(self, number: int) -> None:
+        done = self.state.step - (number - 1) * self.per_epoch
+        batches = self.data.batches(
+            self.batch_size,
+            shuffle=np.random.default_rng([self.options.seed, number]),
+            drop_last=self.drop_last,
+            skip=done,
+            shard=(self.team.rank, self.team.size),
+        )
+        with self.feeder.ahead(itertools.islice(batches, self.per_epoch - done)) as ahead:
+            for host in ahead:
+                self.lr = self._rate(self.state.step)
+                # where the processes have parts of different sizes, each sample still weighs the same
+                share = 1.0 if self.drop_last else len(host) * self.team.size / len(self.data)
+                self.meter.add(self.stepper(self.feeder.place(host), self.state.step, share))
+                self.state.step += 1
+                if self.meter.full:
+                    self._look()
+                self._report(number)
+        self._look()
+        if self.state.step != number * self.per_epoch:
             raise DataError(
-                f"A batch of {samples} is too small for BatchNormalization ({error}). Use a larger --batch-size, or "
-                "more data."
-            ) from error
+                f"Epoch {number} ended after {self.state.step - (number - 1) * self.per_epoch} of {self.per_epoch} "
+                f"batches: the data has {len(self.data)} samples by its own account and gave fewer. Every epoch must "
+                "give as many."
+            )
 
-    def _evaluate(self) -> float | None:
-        if self.validation is None or self.check_targets is None:
+    def _look(self) -> None:
+        """Reads the losses, and saves the run where it is time."""
+        if not self.meter.read():
+            raise OnnxPruneError(
+                f"Training diverged: the loss is not finite by step {self.state.step} of {self.steps} with learning "
+                f"rate {self.lr:.3g}. Run again with a lower --lr, such as {self.options.peak_lr / 4:.2g}."
+            )
+        if self.saver is not None and self.saver.due():
+            self.saver.save(self.state, self.kept, time.perf_counter() - self.begun)
+
+    def _score(self) -> float | None:
+        if self.validation is None:
             return None
-        self.student.eval()
-        total = 0.0
-        with torch.no_grad():
-            for batch in self.validation.batches(self.batch_size):
-                inputs = batch_inputs(batch, self.device)
-                labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
-                outputs = as_tuple(self.student.call_with({}, inputs))
-                total += float(self.objective.score(outputs, self.check_targets(batch, inputs), labels))
-        return total / len(self.validation)
+        values = {} if self.average is None else self.average.values
+        return evaluate(
+            self.student,
+            values,
+            self.validation,
+            self.check_targets,
+            self.objective,
+            self.feeder,
+            self.batch_size,
+            self.team,
+        )
+
+    def _stops_early(self) -> bool:
+        return 0 < self.options.early_stop <= self.state.stale()
 
     def _report(self, epoch: int) -> None:
         if self.on_progress is None:
             return
-        spent = time.perf_counter() - self.started
-        metric = self.records[-1].metric if self.records else None
-        left = spent / self.step * (self.steps - self.step) if self.step else None
+        state, steps = self.state, self.steps
+        if self._stops_early():
+            steps = state.step
+        done = state.step - self.first_step
+        left = (time.perf_counter() - self.started) / done * (steps - state.step) if done else None
+        metric = state.records[-1].metric if state.records else None
         self.on_progress(
-            TrainProgress(epoch, self.options.epochs, self.step, self.steps, self.loss, self.lr, metric, left)
+            TrainProgress(
+                epoch,
+                self.options.epochs,
+                state.step,
+                steps,
+                self.meter.recent,
+                self.lr,
+                metric,
+                left,
+                self.record.metric_name,
+            )
         )
 
     def _snapshot(self) -> dict[str, torch.Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.student.state_dict().items()}
+        source = self.student.state_dict() if self.average is None else self.average.values
+        return {name: tensor.detach().clone() for name, tensor in source.items()}

@@ -1,28 +1,41 @@
-"""The teacher's outputs for samples, worked out once per sample where they fit in memory."""
+"""The teacher's outputs, worked out once per sample where they fit in memory.
+
+They are then made before training, batch by batch in the stored order: what a sample's outputs
+are must not depend on the batch in which the student happens to meet it first, or a run that was
+interrupted and taken up again would end in other bits than one that was not.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from onnxprune.bridge import OnnxModule
-from onnxprune.bridge.tensors import as_tensor
-from onnxprune.train.data import Batch
-from onnxprune.train.losses import as_tuple
+from onnxprune.train.feeding import Fed, Feeder
+from onnxprune.train.forward import outputs_of
+from onnxprune.train.losses import Outputs
+from onnxprune.train.samples import Samples
+from onnxprune.train.workers import Workers
 
-__all__ = ["TeacherOutputs", "batch_inputs"]
+__all__ = ["TeacherOutputs", "fits_in_memory"]
 
-_CACHE_BYTES = 512 * 2**20
+_MEMORY_BYTES = 512 * 2**20
 
 
-def batch_inputs(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-    """Returns a batch's inputs as tensors on `device`, images in channels-last order."""
-    found: dict[str, torch.Tensor] = {}
-    for name, array in batch.inputs.items():
-        tensor = as_tensor(array, name).to(device)
-        if tensor.dim() == 4 and tensor.is_floating_point():
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        found[name] = tensor
-    return found
+def fits_in_memory(outputs: Outputs, batch: int, samples: int) -> bool:
+    """Returns whether the outputs of all samples can be kept: one row each, 512 MiB in all.
+
+    Args:
+        outputs: Those of some batch.
+        batch: Samples in that batch.
+        samples: Samples in the set.
+    """
+    tensors = [*outputs.values, *outputs.features.values()]
+    if any(tensor.dim() == 0 or len(tensor) != batch for tensor in tensors):
+        return False
+    return sum(tensor.element_size() * tensor.numel() for tensor in tensors) * samples <= _MEMORY_BYTES * batch
 
 
 class TeacherOutputs:
@@ -30,40 +43,57 @@ class TeacherOutputs:
 
     Args:
         module: The teacher, in evaluation mode.
-        samples: Number of samples of the dataset.
+        features: Inner tensors that are wanted beside its outputs.
+        autocast: Makes the context that it runs in when a batch is worked out on its own.
     """
 
-    def __init__(self, module: OnnxModule, samples: int) -> None:
-        self._module = module
-        self._samples = samples
-        self._known = torch.zeros(samples, dtype=torch.bool)
-        self._stored: tuple[torch.Tensor, ...] | None = None
-        self._worthwhile = True
+    def __init__(
+        self,
+        module: OnnxModule,
+        features: Sequence[str] = (),
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._module, self._features, self._autocast = module, tuple(features), autocast
+        self._stored: list[torch.Tensor] = []
 
-    def __call__(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def prepare(self, data: Samples, feeder: Feeder, batch_size: int, team: Workers) -> None:
+        """Works out the outputs of all samples, each process its part, and keeps them.
+
+        Args:
+            data: A stable set.
+            feeder: Makes tensors of its batches.
+            batch_size: Samples at a time, over all processes.
+            team: The processes.
+        """
+        with torch.no_grad(), feeder.ahead(data.batches(batch_size, shard=(team.rank, team.size))) as batches:
+            for host in batches:
+                if len(host):
+                    fed = feeder.place(host)
+                    outputs = outputs_of(self._module, fed.inputs, self._features)
+                    self._keep(fed.rows, [*outputs.values, *outputs.features.values()], len(data))
+        if team.size > 1:
+            # whatever a process does not know is zero; bool cannot be summed
+            self._stored = [
+                team.total(store.byte()).bool() if store.dtype == torch.bool else team.total(store)
+                for store in self._stored
+            ]
+
+    def __call__(self, fed: Fed, inputs: dict[str, torch.Tensor]) -> Outputs:
         """Returns the outputs for a batch.
 
         Args:
-            batch: Names the samples.
-            inputs: The same batch as tensors.
+            fed: Names the samples.
+            inputs: What the student sees of them, which may differ from `fed.inputs`.
         """
-        rows = torch.from_numpy(batch.rows)
-        if self._stored is not None and bool(self._known[rows].all()):
-            at = rows.to(self._stored[0].device)
-            return tuple(tensor[at] for tensor in self._stored)
-        with torch.no_grad():
-            outputs = as_tuple(self._module.call_with({}, inputs))
-        self._remember(rows, outputs)
-        return outputs
+        if not self._stored:
+            with torch.no_grad(), self._autocast():
+                return outputs_of(self._module, inputs, self._features)
+        found = [store.index_select(0, fed.rows) for store in self._stored]
+        count = len(self._module.output_names)
+        return Outputs(tuple(found[:count]), dict(zip(self._features, found[count:], strict=True)))
 
-    def _remember(self, rows: torch.Tensor, outputs: tuple[torch.Tensor, ...]) -> None:
-        if self._stored is None and self._worthwhile:
-            per_sample = all(tensor.dim() > 0 and len(tensor) == len(rows) for tensor in outputs)
-            size = sum(tensor.element_size() * tensor.numel() // max(len(rows), 1) for tensor in outputs)
-            self._worthwhile = per_sample and size * self._samples <= _CACHE_BYTES
-            if self._worthwhile:
-                self._stored = tuple(tensor.new_empty((self._samples, *tensor.shape[1:])) for tensor in outputs)
-        if self._stored is not None:
-            for store, tensor in zip(self._stored, outputs, strict=True):
-                store[rows.to(store.device)] = tensor
-            self._known[rows] = True
+    def _keep(self, rows: torch.Tensor, tensors: Sequence[torch.Tensor], samples: int) -> None:
+        if not self._stored:
+            self._stored = [tensor.new_zeros((samples, *tensor.shape[1:])) for tensor in tensors]
+        for store, tensor in zip(self._stored, tensors, strict=True):
+            store[rows] = tensor

@@ -223,7 +223,7 @@ def test_interrupt_during_training_writes_nothing(net, out, tmp_path, monkeypatc
     def interrupted(*arguments: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "learning_rate", interrupted)
+    monkeypatch.setattr(loop, "make_schedule", interrupted)
     result = invoke(net, "--flops", 0.5, "-o", out, "--data", data, "--epochs", 1)
     check_refusal(result, out, 130, "interrupted")
 

@@ -165,7 +165,7 @@ def test_files_of_another_kind_are_refused_with_what_is_supported(tmp_path):
     (tmp_path / "e.npz").write_bytes(b"")
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object))
     for name, message in (
-        ("", "is a folder.*npz"),
+        ("", "holds no images"),
         ("none.npz", "does not exist.*npz"),
         ("d.csv", r"'\.csv'.*npz"),
         ("d.npz", "cannot be read"),
