@@ -117,6 +117,7 @@ MORE: tuple[MoreCase, ...] = (
     _plain("Mul", (1, 3, 1, 1), (2, 3, 4, 4)),
     _plain("PRelu", (2, 3, 4, 4), (3, 1, 1)),
     _plain("Concat", (2, 3, 4), (2, 5, 4), axis=1),
+    _plain("GlobalLpPool", (2, 3, 4, 4), p=3),
     _plain("InstanceNormalization", (2, 3, 5), (3,), (3,)),
     _plain("SimplifiedLayerNormalization", (2, 3, 6), (6,), axis=-1),
     MoreCase("Upsample", ((1, 3, 2, 2), None), values={1: np.array([1, 1, 2, 2], np.float32)}, opset=9),

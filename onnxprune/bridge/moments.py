@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxprune.bridge.module import OnnxModule
 from onnxprune.bridge.tensors import as_tensor
 from onnxprune.core.errors import DataError
+from onnxprune.graph.values import is_float
 
 __all__ = ["ChannelMoments", "Moments", "feed", "moments"]
 
@@ -64,9 +65,17 @@ class ChannelMoments:
 
 
 def feed(module: OnnxModule, batch: InputBatch) -> dict[str, torch.Tensor]:
-    """Returns a batch of arrays as tensors on the device of the module."""
+    """Returns a batch of arrays as tensors on the device of the module, floats in the type that it reads."""
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-    return {name: as_tensor(array, name).to(device) for name, array in batch.items()}
+    return {name: as_tensor(_as_read(module, name, array), name).to(device) for name, array in batch.items()}
+
+
+def _as_read(module: OnnxModule, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """A model with 16-bit floats is trained as a copy in float32; its data stay what they are."""
+    wanted = next((spec.dtype for spec in module.model.inputs() if spec.name == name), None)
+    if wanted is None or not (is_float(wanted) and is_float(array.dtype)):
+        return array
+    return array.astype(wanted, copy=False)
 
 
 def moments(module: OnnxModule, names: Sequence[str], batches: Iterable[InputBatch]) -> Moments:

@@ -1,7 +1,8 @@
 """Which initializers are trained, which are running statistics, and which only say how to compute.
 
 A float initializer is a weight unless it is a scalar, is read as an option (a bound, a scale, a
-fill value), or holds numbers that no training produces (an attention mask of -inf).
+fill value), or holds numbers that no training produces (an attention mask, a table of sines; see
+`fixed_values`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxprune.bridge.fixed_values import fixed_values
 from onnxprune.graph import Model
 from onnxprune.graph.values import is_float
 
-__all__ = ["STATISTIC_SLOTS", "TensorRole", "frozen_statistics", "readers", "tensor_roles"]
+__all__ = ["OPTION_SLOTS", "STATISTIC_SLOTS", "TensorRole", "frozen_statistics", "readers", "tensor_roles"]
 
 TensorRole = Literal["weight", "statistic", "constant"]
 Reader = tuple[gs.Node, int]
@@ -25,7 +27,7 @@ Reader = tuple[gs.Node, int]
 STATISTIC_SLOTS = (3, 4)
 """The inputs of BatchNormalization that hold the running mean and variance."""
 
-_OPTION_SLOTS: dict[str, tuple[int, ...]] = {
+OPTION_SLOTS: dict[str, tuple[int, ...]] = {
     "AffineGrid": (0,),
     "Clip": (1, 2),
     "Dropout": (1,),
@@ -38,6 +40,9 @@ _OPTION_SLOTS: dict[str, tuple[int, ...]] = {
     "LSTM": (5, 6),
     "Less": (0, 1),
     "LessOrEqual": (0, 1),
+    "Max": (0, 1),
+    "Min": (0, 1),
+    "Mod": (1,),
     "NonMaxSuppression": (0, 1, 2, 3, 4),
     "OneHot": (2,),
     "Pad": (2,),
@@ -50,6 +55,7 @@ _OPTION_SLOTS: dict[str, tuple[int, ...]] = {
     "RotaryEmbedding": (1, 2, 3),
     "Upsample": (1,),
 }
+"""Operator → the inputs that say how to compute: bounds, scales, fill values. They are not trained."""
 _ALWAYS_WEIGHTS = frozenset(
     ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "LayerNormalization", "MatMul")
 )
@@ -70,7 +76,9 @@ def readers(model: Model) -> dict[str, list[Reader]]:
 def tensor_roles(model: Model) -> dict[str, TensorRole]:
     """Returns the role of every initializer that a node reads or the graph gives out."""
     read_by = readers(model)
-    return {name: _role(model, constant, read_by.get(name, ())) for name, constant in model.initializers().items()}
+    roles = {name: _role(model, constant, read_by.get(name, ())) for name, constant in model.initializers().items()}
+    fixed = fixed_values(model, read_by, [name for name, role in roles.items() if role == "weight"])
+    return roles | dict.fromkeys(fixed, "constant")
 
 
 def frozen_statistics(node: gs.Node, read_by: Mapping[str, Sequence[Reader]]) -> bool:
@@ -88,7 +96,7 @@ def _role(model: Model, constant: gs.Constant, uses: Sequence[Reader]) -> Tensor
         return "constant"
     if any(node.op == "BatchNormalization" and slot in STATISTIC_SLOTS for node, slot in uses):
         return "statistic" if len(uses) == 1 else "constant"
-    if all(slot in _OPTION_SLOTS.get(node.op, ()) for node, slot in uses):
+    if all(slot in OPTION_SLOTS.get(node.op, ()) for node, slot in uses):
         return "constant"
     shape = tuple(int(size) for size in constant.shape)
     if math.prod(shape) == 0 or (math.prod(shape) == 1 and not _is_small_weight(shape, uses)):

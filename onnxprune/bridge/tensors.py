@@ -36,9 +36,10 @@ def as_tensor(array: NDArray[Any], name: str = "") -> torch.Tensor:
         ) from error
 
 
-def as_array(tensor: torch.Tensor, like: np.dtype[Any]) -> NDArray[Any]:
-    """Returns a copy of `tensor` as an array of element type `like`."""
+def as_array(tensor: torch.Tensor, like: np.dtype[Any] | None = None) -> NDArray[Any]:
+    """Returns a copy of `tensor` as an array of element type `like`; without it in its own, bfloat16 as float32."""
     plain = tensor.detach().cpu().contiguous()
     if plain.dtype == torch.bfloat16:
         plain = plain.float()
-    return np.array(plain.numpy()).astype(like, copy=False)
+    array = np.array(plain.numpy())
+    return array if like is None else array.astype(like, copy=False)

@@ -8,7 +8,7 @@ import torch
 from onnxprune.bridge.module import OnnxModule
 from onnxprune.bridge.tensors import as_array
 from onnxprune.core.errors import ModelError
-from onnxprune.graph import Model, constants_to_initializers
+from onnxprune.graph import Model, constants_to_initializers, narrow_values
 
 __all__ = ["write_back"]
 
@@ -16,13 +16,14 @@ __all__ = ["write_back"]
 def write_back(module: OnnxModule, model: Model) -> None:
     """Writes the module's parameters and running statistics into the initializers of `model`.
 
-    Element types stay those of `model`; names that it lacks are an error, initializers that
-    the module does not train are left alone. Constant nodes become initializers, as the module
-    may have trained them.
+    Element types stay those of `model`, and values are rounded to nearest: a module made of a
+    float32 copy of a 16-bit model (`onnxprune.graph.for_training`) can be written into either.
+    Names that `model` lacks are an error, initializers that the module does not train are left
+    alone. Constant nodes become initializers, as the module may have trained them.
 
     Raises:
-        ModelError: when a parameter has no initializer of its name and shape, or holds NaN
-            or infinity.
+        ModelError: when a parameter has no initializer of its name and shape, or holds NaN,
+            infinity, or a number too large for the element type.
     """
     constants_to_initializers(model)
     known = model.initializers()
@@ -40,4 +41,5 @@ def write_back(module: OnnxModule, model: Model) -> None:
             )
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"Parameter {name!r} holds NaN or infinity after training. Lower --lr and run again.")
-        model.replace(name, as_array(tensor, np.dtype(known[name].dtype)))
+        dtype = np.dtype(known[name].dtype)
+        model.replace(name, narrow_values(as_array(tensor), dtype, name))

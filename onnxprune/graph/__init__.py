@@ -19,7 +19,7 @@ from onnxprune.graph.quantised import is_weight, read_real
 from onnxprune.graph.save import save_model
 from onnxprune.graph.skeleton import Skeleton
 from onnxprune.graph.staging import Staging
-from onnxprune.graph.widen import widened
+from onnxprune.graph.widen import for_training, narrow_values, narrowed_back, widened
 
 __all__ = [
     "Cut",
@@ -35,10 +35,13 @@ __all__ = [
     "constants_to_initializers",
     "cut_at",
     "fold_values",
+    "for_training",
     "inline_branches",
     "is_weight",
     "keep_values",
     "load_model",
+    "narrow_values",
+    "narrowed_back",
     "overwrite_values",
     "read_real",
     "save_model",

@@ -59,11 +59,13 @@ class _Unary(OpRule):
             "Gelu": lambda x: F.gelu(x, approximate=approximate),
             "HardSigmoid": lambda x: torch.clamp(x * (0.2 if alpha is None else alpha) + beta, 0, 1),
             "HardSwish": F.hardswish,
+            "IsInf": _is_infinite(node),
             "IsNaN": torch.isnan,
             "LeakyRelu": lambda x: F.leaky_relu(x, 0.01 if alpha is None else alpha),
             "Mish": F.mish,
             "Not": torch.logical_not,
             "Selu": selu,
+            "Shrink": _shrink(attribute(node, "lambd", 0.5), attribute(node, "bias", 0.0)),
             "Softplus": F.softplus,
             "Softsign": F.softsign,
             "Swish": lambda x: x * torch.sigmoid(x if alpha is None else alpha * x),
@@ -74,6 +76,31 @@ class _Unary(OpRule):
             return found
         plain: TorchFunction = getattr(torch, node.op.lower())
         return plain
+
+
+def _is_infinite(node: gs.Node) -> TorchFunction:
+    import torch
+
+    negative, positive = bool(attribute(node, "detect_negative", 1)), bool(attribute(node, "detect_positive", 1))
+
+    def is_infinite(x: torch.Tensor) -> torch.Tensor:
+        if negative and positive:
+            return torch.isinf(x)
+        plain = torch.isneginf if negative else torch.isposinf
+        return plain(x) if negative or positive else torch.zeros_like(x, dtype=torch.bool)
+
+    return is_infinite
+
+
+def _shrink(threshold: float, bias: float) -> TorchFunction:
+    """x + bias below −threshold, x − bias above it, zero between."""
+    import torch
+
+    def shrink(x: torch.Tensor) -> torch.Tensor:
+        moved = torch.where(x < -threshold, x + bias, torch.where(x > threshold, x - bias, torch.zeros_like(x)))
+        return moved.to(x.dtype)
+
+    return shrink
 
 
 @register_op
@@ -92,7 +119,8 @@ class FiniteUnary(_Unary):
     """f(0) is finite but not zero, or depends on an attribute: nothing is promised."""
 
     names = (
-        "Acos", "Cos", "Cosh", "Exp", "HardSigmoid", "IsNaN", "Not", "Sigmoid", "Softplus", "ThresholdedRelu",
+        "Acos", "Cos", "Cosh", "Exp", "HardSigmoid", "IsInf", "IsNaN", "Not", "Shrink", "Sigmoid", "Softplus",
+        "ThresholdedRelu",
     )  # fmt: skip
 
     def masked(self, node: gs.Node, ctx: MaskContext) -> None:

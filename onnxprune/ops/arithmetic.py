@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from onnxprune.ops.base import (
 from onnxprune.ops.common import broadcast, product_mask, set_all, sum_mask
 from onnxprune.ops.positive import surely_positive
 from onnxprune.ops.registry import register_op
+from onnxprune.ops.unsigned import with_unsigned
 
 if TYPE_CHECKING:
     import torch
@@ -59,11 +61,12 @@ class Additive(_Broadcasting):
         import torch
 
         if node.op == "Sub":
-            return torch.sub
+            return with_unsigned(torch.sub, np.subtract)
         pairwise = {"Max": torch.maximum, "Min": torch.minimum}.get(node.op, torch.add)
         if node.op == "Mean":
             return lambda *xs: functools.reduce(pairwise, xs) / len(xs)
-        return lambda *xs: functools.reduce(pairwise, xs)
+        substitute = {"Max": np.maximum, "Min": np.minimum}.get(node.op, np.add)
+        return with_unsigned(lambda *xs: functools.reduce(pairwise, xs), substitute)
 
 
 @register_op
@@ -79,7 +82,7 @@ class Mul(_Broadcasting):
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch
 
-        return torch.mul
+        return with_unsigned(torch.mul, np.multiply)
 
 
 @register_op
@@ -105,7 +108,7 @@ class Div(_Broadcasting):
         def div(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
-        return div
+        return with_unsigned(div, np.floor_divide)
 
 
 @register_op
@@ -149,18 +152,18 @@ class Comparison(_Broadcasting):
         import torch
 
         if node.op == "Mod":
-            return torch.fmod if attribute(node, "fmod", 0) else torch.remainder
-        functions: dict[str, TorchFunction] = {
-            "And": torch.logical_and,
-            "Equal": torch.eq,
-            "Greater": torch.gt,
-            "GreaterOrEqual": torch.ge,
-            "Less": torch.lt,
-            "LessOrEqual": torch.le,
-            "Or": torch.logical_or,
-            "Xor": torch.logical_xor,
+            return with_unsigned(torch.fmod if attribute(node, "fmod", 0) else torch.remainder, np.remainder)
+        functions: dict[str, tuple[Callable[..., torch.Tensor], np.ufunc]] = {
+            "And": (torch.logical_and, np.logical_and),
+            "Equal": (torch.eq, np.equal),
+            "Greater": (torch.gt, np.greater),
+            "GreaterOrEqual": (torch.ge, np.greater_equal),
+            "Less": (torch.lt, np.less),
+            "LessOrEqual": (torch.le, np.less_equal),
+            "Or": (torch.logical_or, np.logical_or),
+            "Xor": (torch.logical_xor, np.logical_xor),
         }
-        return functions[node.op]
+        return with_unsigned(*functions[node.op])
 
 
 @register_op

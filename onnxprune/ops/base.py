@@ -197,6 +197,8 @@ class OpRule(ABC):
             their channels is then an approximation, and a masked twin of the model runs the node on
             what is kept (`onnxprune.groups.narrow`): at masked channels of those axes its
             outputs hold zero.
+        plain_inputs: Inputs that the PyTorch counterpart takes as Python integers (an int or a tuple,
+            see `onnxprune.ops.plain_ints`) where they are known as such, else as tensors.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -204,6 +206,7 @@ class OpRule(ABC):
     since: ClassVar[int] = 1
     until: ClassVar[int | None] = None
     statistics: ClassVar[bool] = False
+    plain_inputs: ClassVar[tuple[int, ...]] = ()
 
     @abstractmethod
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:

@@ -55,6 +55,11 @@ def keep_groups(node: gs.Node, edit: Edit) -> None:
         node.attrs["group"] = int(edit.keep(groups).sum())
 
 
+def _sizes(weight: gs.Tensor) -> list[int] | None:
+    """The kernel's size per axis where the weight is an initializer."""
+    return [int(size) for size in weight.shape[2:]] if isinstance(weight, gs.Constant) else None
+
+
 @register_op
 class Conv(OpRule):
     """Convolution."""
@@ -107,4 +112,17 @@ class Conv(OpRule):
             function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
             return function(x, weight, bias, win.strides, before, win.dilations, group)
 
-        return conv
+        kernel = attribute(node, "kernel_shape") or _sizes(node.inputs[1])
+        fixed = None if kernel is None else window(node, kernel)
+        if fixed is None or fixed.auto_pad not in ("NOTSET", "", "VALID"):
+            return conv
+        pads, after = fixed.padding(())
+        if pads != after:
+            return conv
+        # nothing is left to work out at run time
+        function, strides, dilations = (F.conv1d, F.conv2d, F.conv3d)[len(pads) - 1], fixed.strides, fixed.dilations
+
+        def plain_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+            return function(x, weight, bias, strides, pads, dilations, group)
+
+        return plain_conv

@@ -23,6 +23,7 @@ from onnxprune.ops.base import (
     open_atoms,
 )
 from onnxprune.ops.common import pin_input
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.run_time_sizes import sizes_change
 
@@ -39,6 +40,7 @@ class Expand(OpRule):
     """Broadcasts the input to a shape."""
 
     names = ("Expand",)
+    plain_inputs = (1,)
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         pin_input(node, 1, ctx, "reads it as a shape")
@@ -92,7 +94,7 @@ class Expand(OpRule):
         static = integers(node, "shape", 1, ctx.constant)
 
         def expand(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
-            target = static if static is not None else [int(s) for s in shape.tolist()]
+            target = static if static is not None else ints(shape)
             return x.expand(torch.broadcast_shapes(x.shape, tuple(target)))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
         return expand

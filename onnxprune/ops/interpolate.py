@@ -9,12 +9,15 @@ Along one axis of size I, resized by s to O, output position t reads input coord
     half_pixel_symmetric  I/2 (1 − O/(sI)) + (t + ½)/s − ½
     tf_crop_and_resize    start (I − 1) + t (end − start)(I − 1)/(O − 1)
 
-and combines the nearest, the two (linear) or the four (cubic) neighbours of c.
+and combines the nearest, the two (linear) or the four (cubic) neighbours of c. With antialias and
+s < 1 the interpolation kernel k(d) becomes k(s d), over 1/s times as many neighbours, and the
+weights are divided by their sum.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,13 +83,8 @@ def resize(
         roi: Region of interest for tf_crop_and_resize, starts then ends.
         scales: Scale per axis of `options.axes`, or None.
         sizes: Size per axis, where there are no scales.
-
-    Raises:
-        ModelError: for antialiased interpolation, which has no counterpart here.
     """
     places = list(range(x.dim())) if options.axes is None else [p % x.dim() for p in options.axes]
-    if options.antialias and options.mode != "nearest":
-        raise ModelError(f"{options.where} interpolates with antialias, which cannot be retrained here.")
     scales, sizes = _targets(x, options, places, scales, sizes)
     crop = options.coordinates == "tf_crop_and_resize"
     active = [i for i, p in enumerate(places) if sizes[i] != x.shape[p] or crop]
@@ -124,7 +122,12 @@ def _fast_path(
     if places != [2, 3] or x.dim() != 4 or not x.is_floating_point() or not exact:
         return None
     half = options.coordinates in ("half_pixel", "pytorch_half_pixel")
-    if options.mode == "linear" and min(sizes) > 1 and (half or options.coordinates == "align_corners"):
+    if (
+        options.mode == "linear"
+        and not options.antialias
+        and min(sizes) > 1
+        and (half or options.coordinates == "align_corners")
+    ):
         return F.interpolate(x, sizes, mode="bilinear", align_corners=not half)
     if options.mode == "nearest" and options.coordinates == "asymmetric" and options.nearest == "floor":
         return F.interpolate(x, sizes, mode="nearest")
@@ -144,7 +147,7 @@ def _resize_axis(
         y = x.index_select(dim, _nearest(options.nearest, where).long().clamp(0, length - 1))
     else:
         base = torch.floor(where)
-        taps = _taps(options, where - base)
+        taps = _taps(options, where - base, min(scale, 1.0) if options.antialias else 1.0)
         if options.exclude_outside:
             inside = [(o, torch.where((base + o < 0) | (base + o > length - 1), 0.0, w)) for o, w in taps]
             norm = sum((w for _, w in inside), torch.zeros_like(where))
@@ -194,15 +197,31 @@ def _nearest(mode: str, where: torch.Tensor) -> torch.Tensor:
     return torch.floor(where) if mode == "floor" else torch.ceil(where)
 
 
-def _taps(options: ResizeOptions, fraction: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-    if options.mode == "linear":
-        return [(0, 1 - fraction), (1, fraction)]
-    a = options.cubic_a
+def _taps(options: ResizeOptions, fraction: torch.Tensor, stretch: float) -> list[tuple[int, torch.Tensor]]:
+    """Returns (offset from the neighbour below, weights) for each neighbour; the kernel is k(stretch · distance)."""
+    import torch
 
-    def near(d: torch.Tensor) -> torch.Tensor:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
+    reach, kernel = (1, _linear_kernel) if options.mode == "linear" else (2, _cubic_kernel(options.cubic_a))
+    first = math.floor(-reach / stretch) + 1
+    offsets = range(first, 2 - first)
+    weights = [kernel(stretch * (fraction - offset).abs()) for offset in offsets]
+    if stretch < 1:
+        norm = sum(weights, torch.zeros_like(fraction))
+        weights = [weight / norm for weight in weights]
+    return list(zip(offsets, weights, strict=True))
 
-    def far(d: torch.Tensor) -> torch.Tensor:
-        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
-    return [(-1, far(1 + fraction)), (0, near(fraction)), (1, near(1 - fraction)), (2, far(2 - fraction))]
+def _linear_kernel(distance: torch.Tensor) -> torch.Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _cubic_kernel(a: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Returns Keys' kernel (1981, eq. 4), zero from a distance of two on."""
+    import torch
+
+    def kernel(d: torch.Tensor) -> torch.Tensor:
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
+
+    return kernel

@@ -48,16 +48,24 @@ class NonMaxSuppression(OpRule):
             limit = 0 if most is None else int(most.item())
             allowed = 0.0 if overlap is None else float(overlap.item())
             floor = -np.inf if least is None else float(least.item())
-            corners = _corners(boxes.detach().cpu().numpy(), by_center)
+            corners = _corners(_array(boxes), by_center)
             rows = [
                 (image, label, box)
-                for image, classes in enumerate(scores.detach().cpu().numpy())
+                for image, classes in enumerate(_array(scores))
                 for label, row in enumerate(classes)
                 for box in _kept(corners[image], row, limit, allowed, floor)
             ]
             return torch.tensor(rows, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
 
         return non_max_suppression
+
+
+def _array(values: torch.Tensor) -> Floats:
+    import torch
+
+    plain = values.detach().cpu()
+    array: Floats = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    return array
 
 
 def _corners(boxes: Floats, by_center: bool) -> Floats:

@@ -23,6 +23,7 @@ from onnxprune.ops.base import (
     open_atoms,
 )
 from onnxprune.ops.common import fresh, pin_input
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Pad(OpRule):
     """Adds a border to each axis: constant, reflected, repeated or wrapped."""
 
     names = ("Pad",)
+    plain_inputs = (1, 3)
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         for slot in (1, 2, 3):
@@ -126,8 +128,8 @@ class Pad(OpRule):
             value: torch.Tensor | None = None,
             axes: torch.Tensor | None = None,
         ) -> torch.Tensor:
-            widths = static_pads if static_pads is not None or pads is None else [int(p) for p in pads.tolist()]
-            places = static_axes if static_axes is not None or axes is None else [int(a) for a in axes.tolist()]
+            widths = static_pads if static_pads is not None or pads is None else ints(pads)
+            places = static_axes if static_axes is not None or axes is None else ints(axes)
             fill = float(attribute(node, "value", 0.0))
             if static_value is not None or value is not None:
                 fill = static_value.item() if static_value is not None else value.item()  # type: ignore[union-attr]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnxprune.ops.base import TorchFunction
 
-__all__ = ["AveragePool", "GlobalPool", "MaxPool"]
+__all__ = ["AveragePool", "GlobalPool", "MaxPool", "padding"]
 
 
 class _Pool(OpRule):
@@ -34,7 +34,7 @@ class _Pool(OpRule):
         return outputs
 
 
-def _padding(node: gs.Node, x: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
+def padding(node: gs.Node, x: torch.Tensor) -> tuple[list[int], list[int], list[int]]:
     """Returns padding before, padding after, and what ceil_mode adds after that, per axis."""
     win = window(node, attribute(node, "kernel_shape"))
     before, after = win.padding(x.shape[2:])
@@ -70,7 +70,7 @@ class MaxPool(_Pool):
         rank = len(win.kernel)
 
         def max_pool(x: torch.Tensor) -> torch.Tensor:
-            before, after, extra = _padding(node, x)
+            before, after, extra = padding(node, x)
             after = [a + e for a, e in zip(after, extra, strict=True)]
             function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[rank - 1]
             if before == after and all(2 * p <= k for p, k in zip(before, win.kernel, strict=True)):
@@ -79,7 +79,7 @@ class MaxPool(_Pool):
             return function(padded, win.kernel, win.strides, 0, win.dilations)
 
         def with_indices(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            before, after, extra = _padding(node, x)
+            before, after, extra = padding(node, x)
             after = [a + e for a, e in zip(after, extra, strict=True)]
             function = (F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices)[rank - 1]
             padded = F.pad(x, flat_pads(before, after), value=-math.inf)
@@ -123,7 +123,7 @@ class AveragePool(_Pool):
         plain = all(d == 1 for d in win.dilations)
 
         def average_pool(x: torch.Tensor) -> torch.Tensor:
-            before, after, extra = _padding(node, x)
+            before, after, extra = padding(node, x)
             half = all(2 * p <= k for p, k in zip(before, win.kernel, strict=True))
             if plain and before == after and not any(extra) and half:
                 pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]

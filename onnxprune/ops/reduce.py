@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from onnxprune.ops.base import (
     open_atoms,
 )
 from onnxprune.ops.common import fresh, pin_input, soften
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Reduce(OpRule):
     """Reduces over `axes`: an attribute first, an input since version 13 (sum) or 18."""
 
     names = (*_ADDITIVE, *_SINGULAR, *_STATISTICS)
+    plain_inputs = (1,)
     statistics = True
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
@@ -96,9 +99,9 @@ class Reduce(OpRule):
             "ReduceL2": lambda x, d, k: x.square().sum(d, keepdim=k).sqrt(),
             "ReduceLogSum": lambda x, d, k: x.sum(d, keepdim=k).log(),
             "ReduceLogSumExp": lambda x, d, k: torch.logsumexp(x, d, keepdim=k),
-            "ReduceMax": lambda x, d, k: x.amax(d, keepdim=k),
+            "ReduceMax": lambda x, d, k: _extreme(x, d, k, largest=True),
             "ReduceMean": lambda x, d, k: x.mean(d, keepdim=k),
-            "ReduceMin": lambda x, d, k: x.amin(d, keepdim=k),
+            "ReduceMin": lambda x, d, k: _extreme(x, d, k, largest=False),
             "ReduceProd": _product,
             "ReduceSum": lambda x, d, k: x.sum(d, keepdim=k, dtype=x.dtype),
             "ReduceSumSquare": lambda x, d, k: x.square().sum(d, keepdim=k),
@@ -109,12 +112,29 @@ class Reduce(OpRule):
         noop = bool(attribute(node, "noop_with_empty_axes", 0))
 
         def reduce(x: torch.Tensor, axes: torch.Tensor | None = None) -> torch.Tensor:
-            dims = static if static is not None or axes is None else [int(a) for a in axes.tolist()]
+            dims = static if static is not None or axes is None else ints(axes)
             if not dims:
                 dims = [] if noop else list(range(x.dim()))
             return function(x, dims, keep) if dims else _pointwise(node.op, x)
 
         return reduce
+
+
+def _extreme(x: torch.Tensor, dims: list[int], keep: bool, *, largest: bool) -> torch.Tensor:
+    """Returns the largest or smallest entries; over no entries the least, or greatest, value of the type."""
+    import torch
+
+    places = {d % x.dim() for d in dims} if x.dim() else set()
+    if all(x.shape[place] for place in places):
+        return x.amax(dims, keepdim=keep) if largest else x.amin(dims, keepdim=keep)
+    if x.dtype == torch.bool:
+        neutral: float = 0 if largest else 1
+    elif x.is_floating_point():
+        neutral = -math.inf if largest else math.inf
+    else:
+        neutral = torch.iinfo(x.dtype).min if largest else torch.iinfo(x.dtype).max
+    shape = [1 if i in places else size for i, size in enumerate(x.shape) if keep or i not in places]
+    return x.new_full(shape, neutral)
 
 
 def _product(x: torch.Tensor, dims: list[int], keep: bool) -> torch.Tensor:

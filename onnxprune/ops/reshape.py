@@ -26,6 +26,7 @@ from onnxprune.ops.base import (
     integers,
 )
 from onnxprune.ops.common import constant_entries, pin_input, regroup
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.run_time_sizes import sizes_change
 
@@ -42,6 +43,7 @@ class Reshape(OpRule):
     """Reshape to a target that is constant or computed."""
 
     names = ("Reshape",)
+    plain_inputs = (1,)
     since = 5
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
@@ -83,7 +85,7 @@ class Reshape(OpRule):
         keep_zero = bool(attribute(node, "allowzero", 0))
 
         def reshape(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
-            target = static if static is not None else [int(v) for v in shape.tolist()]
+            target = static if static is not None else ints(shape)
             if not keep_zero:
                 target = [x.shape[i] if size == 0 else size for i, size in enumerate(target)]
             return x.reshape(target)
@@ -121,12 +123,13 @@ class Squeeze(_UnitAxes):
     """Removes axes of size one."""
 
     names = ("Squeeze",)
+    plain_inputs = (1,)
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         static = integers(node, "axes", 1, ctx.constant)
 
         def squeeze(x: torch.Tensor, axes: torch.Tensor | None = None) -> torch.Tensor:
-            dims = static if static is not None or axes is None else [int(a) for a in axes.tolist()]
+            dims = static if static is not None or axes is None else ints(axes)
             return x.squeeze() if dims is None else x.squeeze(tuple(dims))
 
         return squeeze
@@ -137,12 +140,13 @@ class Unsqueeze(_UnitAxes):
     """Inserts axes of size one."""
 
     names = ("Unsqueeze",)
+    plain_inputs = (1,)
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         static = integers(node, "axes", 1, ctx.constant)
 
         def unsqueeze(x: torch.Tensor, axes: torch.Tensor | None = None) -> torch.Tensor:
-            dims = static if static is not None or axes is None else [int(a) for a in axes.tolist()]
+            dims = static if static is not None or axes is None else ints(axes)
             rank = x.dim() + len(dims or ())
             for dim in sorted(d % rank for d in dims or ()):
                 x = x.unsqueeze(dim)

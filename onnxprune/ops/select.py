@@ -86,8 +86,10 @@ class Unique(OpRule):
         axis, in_order = attribute(node, "axis"), bool(attribute(node, "sorted", 1))
 
         def unique(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            plain = x.detach().cpu()
+            entries = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
             _, first, which, count = np.unique(
-                x.detach().cpu().numpy(), return_index=True, return_inverse=True, return_counts=True, axis=axis
+                entries, return_index=True, return_inverse=True, return_counts=True, axis=axis
             )
             order = np.arange(len(first)) if in_order else np.argsort(first)
             places = torch.from_numpy(first[order]).to(x.device)

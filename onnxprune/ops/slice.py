@@ -30,6 +30,7 @@ from onnxprune.ops.base import (
     integers,
 )
 from onnxprune.ops.common import pin_input, set_all
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.uniform import cut_apart, uniform_value
 
@@ -91,6 +92,7 @@ class Slice(OpRule):
     """Slices `axes` from `starts` to `ends` by `steps`."""
 
     names = ("Slice",)
+    plain_inputs = (1, 2, 3, 4)
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         for slot in range(1, 5):
@@ -184,7 +186,7 @@ class Slice(OpRule):
         static = _ranges(node, ctx.constant)
 
         def slice_tensor(x: torch.Tensor, *inputs: torch.Tensor | None) -> torch.Tensor:
-            given = [None if t is None else [int(v) for v in t.reshape(-1).tolist()] for t in inputs]
+            given = [None if t is None else ints(t) for t in inputs]
             given += [None] * (4 - len(given))
             starts, ends = static.starts or given[0] or [], static.ends or given[1] or []
             dims = static.axes or given[2] or list(range(len(starts)))

@@ -19,6 +19,7 @@ from onnxprune.ops.base import (
     integers,
 )
 from onnxprune.ops.common import pin_input
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Split(OpRule):
     """Splits along `axis`; sizes are an attribute up to version 12, an input since, or equal."""
 
     names = ("Split",)
+    plain_inputs = (1,)
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         pin_input(node, 1, ctx, "reads it as sizes")
@@ -65,7 +67,7 @@ class Split(OpRule):
         count = len(node.outputs)
 
         def split_tensor(x: torch.Tensor, sizes: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-            parts = static if static is not None or sizes is None else [int(s) for s in sizes.tolist()]
+            parts = static if static is not None or sizes is None else ints(sizes)
             if parts is None:
                 size = -(-x.shape[dim] // count)
                 parts = [size] * (count - 1) + [x.shape[dim] - size * (count - 1)]

@@ -23,6 +23,7 @@ from onnxprune.ops.base import (
     open_atoms,
 )
 from onnxprune.ops.common import pin_input
+from onnxprune.ops.plain_ints import ints
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.run_time_sizes import sizes_change
 
@@ -39,6 +40,7 @@ class Tile(OpRule):
     """Repeats each axis as often as `repeats` says; the index of the copy is the outer one."""
 
     names = ("Tile",)
+    plain_inputs = (1,)
     since = 6
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
@@ -87,6 +89,6 @@ class Tile(OpRule):
         static = integers(node, "repeats", 1, ctx.constant)
 
         def tile(x: torch.Tensor, repeats: torch.Tensor) -> torch.Tensor:
-            return x.repeat(static if static is not None else [int(r) for r in repeats.tolist()])
+            return x.repeat(static if static is not None else ints(repeats))
 
         return tile

@@ -88,10 +88,14 @@ READ_TWICE = "g (float[N,4] x) => (float[N,4] y) { s = Sigmoid(x)  m = Mul(s, x)
 OVER_ROWS = """g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
   s = MatMul(x, x)  p = Softmax<axis=2>(s)  y = MatMul(p, x)
 }"""
+KEPT_FOR_A_GRADIENT = "g (float[N,4] x) => (float[N,4] y) { s = Tanh(x)  y = Relu(s) }"
+INPUT = "g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }"
 OTHER_SLOPE = "g (float[N,4] x) => (float[N,4] y) { h = HardSigmoid(x)  y = Mul(x, h) }"
 
 
-@pytest.mark.parametrize("text", [NOT_LINEAR, OTHER_GATE, READ_TWICE, OVER_ROWS, OTHER_SLOPE])
+@pytest.mark.parametrize(
+    "text", [NOT_LINEAR, OTHER_GATE, READ_TWICE, OVER_ROWS, OTHER_SLOPE, KEPT_FOR_A_GRADIENT, INPUT]
+)
 def test_what_only_looks_like_a_pattern_is_left_alone(text):
     module = to_torch(model_of(text))
     assert find_fusions(module.model) == []
