@@ -14,7 +14,7 @@ from onnxprune.core.errors import CertificateError, UsageError
 from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.graph import Model
+from onnxprune.graph import Model, for_training, narrowed_back
 from onnxprune.groups import Analysis
 from onnxprune.groups.masking import plan_masks, touched
 from onnxprune.passes.measure_cut import Cut
@@ -61,8 +61,10 @@ class Retrain(Pass):
             Interrupted: on Ctrl-C.
             CertificateError: when the trained graph and the trained module disagree.
         """
-        slim, data = bench.take("slim", Model).copy(), take_samples(bench, "data")
-        student, teacher = to_torch(slim), to_torch(bench.take("model", Model))
+        slim, data = bench.take("slim", Model), take_samples(bench, "data")
+        wide, note = for_training(slim)
+        wide = wide.copy()
+        student, teacher = to_torch(wide), to_torch(for_training(bench.take("model", Model))[0])
         rng = np.random.default_rng(self.options.seed)
         reestimate(student, [b.inputs for b in data.calibration(CALIBRATION_SAMPLES, rng)])
         record = train(
@@ -76,12 +78,14 @@ class Retrain(Pass):
             resume=self.resume and self.checkpoint is not None,
             feature_keep=self._kept_of_features(bench),
         )
-        write_back(student, slim)
-        _check_parity(student, slim, data)
-        for note in record.notes:
-            bench.note(note)
+        write_back(student, wide)
+        _check_parity(student, wide, data)
+        for told in (note, *record.notes):
+            if told:
+                bench.note(told)
         record = replace(record, epochs=tuple(replace(e, phase=self.phase.number) for e in record.epochs))
         earlier = bench.find("training", TrainRecord)
+        slim = wide if note is None else narrowed_back(wide, slim)
         return {"slim": slim, "training": record if earlier is None else earlier.followed_by(record)}
 
     def _kept_of_features(self, bench: Bench) -> FeatureKeep:
@@ -119,7 +123,8 @@ class Retrain(Pass):
 
 def _check_parity(student: OnnxModule, slim: Model, data: Samples) -> None:
     """Checks that the ONNX graph with the weights written back is the trained module."""
-    inputs = data.first(_PARITY_SAMPLES).inputs
+    read = {spec.name: spec.dtype for spec in slim.inputs()}
+    inputs = {name: array.astype(read[name], copy=False) for name, array in data.first(_PARITY_SAMPLES).inputs.items()}
     expected = predict(student, inputs)
     found = run(make_session(slim.to_proto(), optimize=False), inputs)
     for name, reference in expected.items():

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-from onnxprune.bridge.program import Step, compile_program
+from onnxprune.bridge.host import host_tensor
+from onnxprune.bridge.lean import compile_lean
+from onnxprune.bridge.program import Program
 from onnxprune.bridge.roles import tensor_roles
 from onnxprune.bridge.scopes import Cell, Scope, hold
 from onnxprune.bridge.tensors import as_tensor
@@ -46,7 +48,8 @@ class OnnxModule(Scope):
         constants_to_initializers(self._source)
         self.input_names = tuple(spec.name for spec in self._source.inputs())
         self.output_names = tuple(spec.name for spec in self._source.outputs())
-        self._program = compile_program(self._source, lambda: self.training)
+        self._program = compile_lean(self._source, lambda: self.training, fuse=True)
+        self._whole: Program | None = None  # without fused steps, made when somebody watches inside of one
         self._cells: dict[str, Cell] = {}
         self._watchers: list[tuple[dict[int, str], Watcher]] = []
         for name, role in tensor_roles(self._source).items():
@@ -57,6 +60,8 @@ class OnnxModule(Scope):
                 parameter=role == "weight",
                 persistent=role == "statistic",
             )
+        slots = self._program.slots
+        self._held = tuple((slots[name], table, key) for name, (table, key) in self._cells.items())
 
     def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Output:
         """Returns the outputs, a tuple where the graph has several.
@@ -91,10 +96,10 @@ class OnnxModule(Scope):
         """
         wanted: dict[int, str] = {}
         slots = self._program.slots
-        known = {slot for step in self._program.steps for slot in step.outputs} | {slots[n] for n in self.input_names}
+        constants = {slots[name] for name in self._cells}
         for name in names:
             slot = slots.get(name, -1)
-            if slot < 0 or slot not in known:
+            if slot < 0 or slot in constants:
                 raise UsageError(f"No node of the model computes a tensor called {name!r}, and no input is called so.")
             wanted[slot] = name
         entry = (wanted, watcher)
@@ -151,35 +156,64 @@ class OnnxModule(Scope):
         return bound
 
     def _run(self, inputs: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> Output:
-        slots = self._program.slots
-        env: list[Any] = [None] * len(slots)
-        for name, (table, key) in self._cells.items():
-            env[slots[name]] = table[key]
-        for source in (values, inputs):
-            for name, tensor in source.items():
-                env[slots[name]] = tensor
-        for name in inputs:
-            self._show(slots[name], env)
-        for step in self._program.steps:
-            try:
-                result = step.function(*[env[slot] if slot >= 0 else None for slot in step.inputs])
-            except RuntimeError as error:
+        program = self._unfused() if self._watchers else self._program
+        env = self._start(program, inputs, values)
+        step = None
+        try:
+            for step in program.steps:  # read where a step fails
+                result = step.function(*[env[slot] for slot in step.inputs])
+                if step.plain or not isinstance(result, tuple):
+                    env[step.outputs[0]] = result
+                else:
+                    for slot, tensor in zip(step.outputs, result, strict=False):
+                        if slot >= 0:
+                            env[slot] = tensor
+                if self._watchers:
+                    self._show(step.outputs, program, env)
+                for slot in step.release:
+                    env[slot] = None
+        except RuntimeError as error:
+            if step is not None:
                 error.add_note(f"in node {step.node}")
-                raise
-            self._store(step, result, env)
-        outputs = tuple(env[slot] for slot in self._program.outputs)
+            raise
+        outputs = tuple(self._tensor(slot, program, env) for slot in program.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _store(self, step: Step, result: Any, env: list[Any]) -> None:
-        for slot, tensor in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=False):
-            if slot < 0:
-                continue
-            env[slot] = tensor
-            self._show(slot, env)
-        for slot in step.release:
-            env[slot] = None
+    def _start(
+        self, program: Program, inputs: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]
+    ) -> list[Any]:
+        """The slots before the first step."""
+        env: list[Any] = [None] * program.size
+        for slot, value in program.values.items():
+            env[slot] = value
+        for slot, table, key in self._held:
+            env[slot] = table[key]
+        for source in (values, inputs):
+            for name, tensor in source.items():
+                env[program.slots[name]] = tensor
+        first = next(iter(inputs.values()), None)
+        if first is None:
+            first = next(self.parameters(), None)
+        env[program.device] = None if first is None else first.device
+        if self._watchers:
+            self._show([*(program.slots[name] for name in inputs), *program.values], program, env)
+        return env
 
-    def _show(self, slot: int, env: list[Any]) -> None:
+    def _unfused(self) -> Program:
+        """The program to run while somebody watches: with fused steps only where nobody looks inside."""
+        if not any(slot in self._program.hidden for wanted, _ in self._watchers for slot in wanted):
+            return self._program
+        if self._whole is None:
+            self._whole = compile_lean(self._source, lambda: self.training, fuse=False)
+        return self._whole
+
+    def _show(self, slots: Sequence[int], program: Program, env: list[Any]) -> None:
         for wanted, watcher in self._watchers:
-            if slot in wanted:
-                watcher(wanted[slot], env[slot])
+            for slot in slots:
+                if slot in wanted:
+                    watcher(wanted[slot], self._tensor(slot, program, env))
+
+    @staticmethod
+    def _tensor(slot: int, program: Program, env: list[Any]) -> Any:
+        kind = program.hosted.get(slot)
+        return env[slot] if kind is None else host_tensor(env[slot], kind, env[program.device])

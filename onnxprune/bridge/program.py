@@ -2,32 +2,46 @@
 
 Every tensor has a slot. A step reads slots, calls one operator's PyTorch counterpart, writes
 slots, and empties those that nothing reads any more.
+
+A lean program does the same with less: sizes are Python integers (`onnxprune.bridge.host`), and
+patterns of nodes are one step (`onnxprune.bridge.fusions`). `onnxprune.bridge.lean` makes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_graphsurgeon as gs
-import torch
 from numpy.typing import NDArray
 
+from onnxprune.bridge.host_rules import HostType
 from onnxprune.bridge.roles import Reader, frozen_statistics, readers
 from onnxprune.core.errors import ModelError
 from onnxprune.graph import Model
-from onnxprune.ops.base import describe
-from onnxprune.ops.registry import OPS, find_rule
+from onnxprune.ops.base import OpRule, describe
+from onnxprune.ops.registry import OPS, find_twin
+from onnxprune.ops.twin import Twin
 
-__all__ = ["Program", "Step", "compile_program"]
+__all__ = [
+    "Program",
+    "Step",
+    "compile_program",
+    "counterpart",
+    "never",
+    "owns_statistics",
+    "slot_numbers",
+    "twin_of",
+    "with_releases",
+]
 
-TensorFunction = Callable[..., torch.Tensor | tuple[torch.Tensor | None, ...]]
+TensorFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node.
+    """One node, or several fused ones.
 
     Attributes:
         function: From input tensors (None where absent) to the output or outputs.
@@ -35,6 +49,7 @@ class Step:
         outputs: Slot of each output, -1 where absent.
         release: Slots that nothing reads after this step.
         node: How messages name the node.
+        plain: Whether the result is one Python value, a tuple included.
     """
 
     function: TensorFunction
@@ -42,6 +57,7 @@ class Step:
     outputs: tuple[int, ...]
     release: tuple[int, ...]
     node: str
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,11 +68,21 @@ class Program:
         slots: Tensor name → slot.
         steps: The nodes, in an order that respects their inputs.
         outputs: Slot of each graph output.
+        hosted: Slot → type, for tensors that a lean program holds as Python integers.
+        values: Slot → value, for those of them that are constant.
+        device: Slot of the device, or -1.
+        size: Number of slots.
+        hidden: Slots of tensors that fused steps leave out or overwrite.
     """
 
     slots: dict[str, int]
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
+    hosted: Mapping[int, HostType] = field(default_factory=dict)
+    values: Mapping[int, Any] = field(default_factory=dict)
+    device: int = -1
+    size: int = 0
+    hidden: frozenset[int] = frozenset()
 
 
 class _NodeContext:
@@ -72,12 +98,13 @@ class _NodeContext:
         return self._model.read(name) if name in self._known else None
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Returns False: what tells a BatchNormalization to keep its statistics."""
     return False
 
 
 def compile_program(model: Model, training: Callable[[], bool]) -> Program:
-    """Returns the steps of `model`.
+    """Returns the steps of `model`, one per node and all on tensors.
 
     Args:
         model: The model; its nodes must not be edited as long as the program is used.
@@ -86,52 +113,73 @@ def compile_program(model: Model, training: Callable[[], bool]) -> Program:
     Raises:
         ModelError: when a node's operator has no PyTorch counterpart in its version.
     """
-    nodes = list(model.nodes)
+    nodes, slots, known, read_by = list(model.nodes), slot_numbers(model), model.initializers(), readers(model)
+    outputs = tuple(slots[spec.name] for spec in model.outputs())
+    steps = [
+        Step(
+            counterpart(node, model, known, training if owns_statistics(node, read_by) else never),
+            tuple(slots[t.name] if t.name else -1 for t in node.inputs),
+            tuple(slots[t.name] if t.name else -1 for t in node.outputs),
+            (),
+            describe(node),
+        )
+        for node in nodes
+    ]
+    return Program(slots, with_releases(steps, outputs), outputs, size=len(slots))
+
+
+def slot_numbers(model: Model) -> dict[str, int]:
+    """Returns tensor name → slot: initializers, inputs, computed tensors."""
     slots: dict[str, int] = {}
-    known = model.initializers()
-    for name in [*known, *(spec.name for spec in model.inputs())]:
+    for name in [*model.initializers(), *(spec.name for spec in model.inputs())]:
         slots.setdefault(name, len(slots))
-    for node in nodes:
+    for node in model.nodes:
         for tensor in node.outputs:
             if tensor.name:
                 slots.setdefault(tensor.name, len(slots))
-    outputs = tuple(slots[spec.name] for spec in model.outputs())
-    release = _releases(nodes, slots, set(outputs))
-    read_by = readers(model)
-    steps = tuple(
-        Step(
-            _function(node, model, known, training if _owns_statistics(node, read_by) else _never),
-            tuple(slots[t.name] if t.name else -1 for t in node.inputs),
-            tuple(slots[t.name] if t.name else -1 for t in node.outputs),
-            free,
-            describe(node),
-        )
-        for node, free in zip(nodes, release, strict=True)
-    )
-    return Program(slots, steps, outputs)
+    return slots
 
 
-def _releases(nodes: list[gs.Node], slots: dict[str, int], kept: set[int]) -> list[tuple[int, ...]]:
-    seen = set(kept)
-    found: list[tuple[int, ...]] = []
-    for node in reversed(nodes):
-        named = dict.fromkeys(slots[t.name] for t in [*node.inputs, *node.outputs] if t.name)
-        free = tuple(slot for slot in named if slot not in seen)
+def with_releases(
+    steps: Sequence[Step], outputs: Collection[int], within: Collection[int] | None = None
+) -> tuple[Step, ...]:
+    """Returns the steps, each with the slots that nothing reads after it.
+
+    Args:
+        steps: Steps in order.
+        outputs: Slots that stay.
+        within: Slots that may be emptied; None for all.
+    """
+    seen = set(outputs)
+    found: list[Step] = []
+    for step in reversed(steps):
+        named = dict.fromkeys(slot for slot in (*step.inputs, *step.outputs) if slot >= 0)
+        free = tuple(slot for slot in named if slot not in seen and (within is None or slot in within))
         seen.update(free)
-        found.append(free)
-    return found[::-1]
+        found.append(Step(step.function, step.inputs, step.outputs, free, step.node, step.plain))
+    return tuple(found[::-1])
 
 
-def _owns_statistics(node: gs.Node, read_by: Mapping[str, Sequence[Reader]]) -> bool:
+def owns_statistics(node: gs.Node, read_by: Mapping[str, Sequence[Reader]]) -> bool:
+    """Returns whether training may update what a node normalises by."""
     return node.op != "BatchNormalization" or not frozen_statistics(node, read_by)
 
 
-def _function(node: gs.Node, model: Model, known: Collection[str], training: Callable[[], bool]) -> TensorFunction:
+def twin_of(node: gs.Node, model: Model) -> OpRule | Twin | None:
+    """Returns what has the PyTorch counterpart of a node, or None."""
     domain = node.domain or ""
-    opset = model.opset_of(domain)
-    rule = find_rule(domain, node.op, opset)
+    return find_twin(domain, node.op, model.opset_of(domain))
+
+
+def counterpart(node: gs.Node, model: Model, known: Collection[str], training: Callable[[], bool]) -> TensorFunction:
+    """Returns a node's PyTorch counterpart.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    rule, opset = twin_of(node, model), model.opset_of(node.domain or "")
     if rule is None:
-        raise ModelError(_unknown(node, domain, opset))
+        raise ModelError(_unknown(node, node.domain or "", opset))
     return rule.torch(node, _NodeContext(model, known, opset, training))
 
 

@@ -47,7 +47,8 @@ def describe_training(event: TrainProgress) -> str:
     """Returns where training stands, in one line: epoch, loss, rate, accuracy, time left."""
     parts = [f"epoch {event.epoch}/{event.epochs}", f"loss {event.loss:.4f}", f"lr {event.lr:.2g}"]
     if event.metric is not None:
-        parts.append(f"accuracy {event.metric:.2%}")
+        share = event.metric_name in ("accuracy", "agreement")
+        parts.append(f"{event.metric_name} {event.metric:.2%}" if share else f"{event.metric_name} {event.metric:.4g}")
     if event.seconds_left is not None and event.step < event.steps:
         minutes, seconds = divmod(round(event.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02d} left")

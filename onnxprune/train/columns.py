@@ -133,7 +133,8 @@ def make_column(
 
 def _check_kind(what: str, array: Stored, name: str, target: np.dtype[Any]) -> None:
     kind = "f" if is_float(target) else target.kind
-    if array.dtype.kind not in {"f": "fiub", "i": "iub", "u": "iub", "b": "iub"}.get(kind, ""):
+    own = "f" if is_float(array.dtype) else array.dtype.kind  # numpy calls bfloat16 void
+    if own not in {"f": "fiub", "i": "iub", "u": "iub", "b": "iub"}.get(kind, ""):
         raise DataError(
             f"{what} has element type {array.dtype}; input {name!r} reads {target}. Store the array as {target}"
             + (", or as uint8 for images." if kind == "f" else ".")
@@ -145,7 +146,7 @@ def _check_values(what: str, array: Stored, name: str, target: np.dtype[Any]) ->
     step = chunk_rows(array)
     for start in range(0, len(array), step):
         part = array[start : start + step]
-        if part.dtype.kind == "f":
+        if is_float(part.dtype):
             good = np.isfinite(part)
             if not good.all():
                 first = start + int(np.argwhere(~good)[0][0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from onnxprune.core.errors import UsageError
+from onnxprune.train.augment_options import parse_augment_options
 from onnxprune.train.schedules import OriginalDecay, ScheduleName, ScheduleOptions
 
 __all__ = ["AmpMode", "Distill", "OptimizerName", "TrainOptions"]
@@ -128,6 +129,12 @@ class TrainOptions:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(known)}.")
+        parse_augment_options(self.augment)
+        if bool(self.features) != (self.feature_weight > 0):
+            raise UsageError(
+                f"features = {', '.join(self.features) or 'none'} and feature_weight = {self.feature_weight:g}: inner "
+                "tensors are learned where both are given. Give both, or neither."
+            )
         if self.schedule_start + self.epochs > (self.schedule_epochs or self.epochs):
             raise UsageError(
                 f"schedule_epochs = {self.schedule_epochs}: the schedule ends before the run, which has {self.epochs} "

@@ -80,3 +80,27 @@ def test_command_without_data_is_a_usage_error(tmp_path):
     found = CliRunner().invoke(cli, ["retrain", str(tmp_path / "slim.onnx")])
     assert found.exit_code == 2
     assert "nothing to train on. Give --data" in found.stderr
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
+def test_16_bit_model_is_trained_in_float32_and_comes_back(kind):
+    narrow = _narrowed(_damaged(), kind)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    data = {"x": _data()["x"].astype(dtype)}
+    result = onnxprune.retrain(narrow, _narrowed(convnet(), kind), data=data, epochs=1, batch_size=32)
+    assert {i.data_type for i in result.model.graph.initializer} == {kind}
+    assert any("trained in float32" in note for note in result.report["notes"])
+    changed = dict(zip("ab", (narrow, result.model), strict=True))
+    first = {k: next(i for i in m.graph.initializer if i.name == "w1").raw_data for k, m in changed.items()}
+    assert first["a"] != first["b"]
+
+
+def _narrowed(proto, kind):
+    """The net with every float in 16 bits."""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    for tensor in copy.graph.initializer:
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+    for value in (*copy.graph.input, *copy.graph.output):
+        value.type.tensor_type.elem_type = kind
+    return copy
