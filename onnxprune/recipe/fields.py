@@ -94,7 +94,8 @@ def _data(value: Any) -> Any:
     if isinstance(value, Mapping) or callable(value):
         return value
     raise ValueError(
-        f"expected a path, a mapping from names to arrays, or a function that gives batches, found {type(value).__name__}"
+        "expected a path, a mapping from names to arrays, or a function that gives batches, found "
+        f"{type(value).__name__}"
     )
 
 

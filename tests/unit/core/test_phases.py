@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from onnxprune.core.errors import UsageError
@@ -18,13 +20,13 @@ def test_shares_fall_to_the_budget_when_phases_go_on(iteration):
 
 def test_every_phase_takes_the_same_part_of_what_is_left_when_iterative():
     shares = [1.0] + [phase_share("imp", p, 4, 0.2) for p in range(1, 5)]
-    taken = [1 - after / before for before, after in zip(shares, shares[1:], strict=False)]
+    taken = [1 - after / before for before, after in itertools.pairwise(shares)]
     assert taken == pytest.approx([1 - 0.2**0.25] * 4)
 
 
 def test_cubic_curve_takes_most_early():
     shares = [1.0] + [phase_share("gmp", p, 4, 0.2) for p in range(1, 5)]
-    taken = [before - after for before, after in zip(shares, shares[1:], strict=False)]
+    taken = [before - after for before, after in itertools.pairwise(shares)]
     assert taken == sorted(taken, reverse=True)
     assert shares[1] == pytest.approx(1 - 0.8 * (1 - 0.75**3))
 
