@@ -108,7 +108,7 @@ def test_align_is_auto_or_a_number(given: object, read: object) -> None:
         ({"flops": None}, "There is no budget to meet. Give --flops, --params or --size"),
         ({"model": None}, "MODEL is missing"),
         ({"model": 3}, "MODEL 3: expected a path or an onnx.ModelProto, found int"),
-        ({"data": 3}, "--data 3: expected a path or a mapping from names to arrays, found int"),
+        ({"data": 3}, "--data 3: expected a path, a mapping from names to arrays, or a function"),
         ({"floops": 0.3}, "There is no option 'floops'. Did you mean flops?"),
         ({"epochs": -1, "data": "d.npz"}, "--epochs -1: should be greater than or equal to 0"),
         ({"epochs": 2}, "--epochs 2 needs training data. Give --data"),

@@ -372,7 +372,7 @@ def test_features_join_the_loss_with_their_weight():
 
 @pytest.mark.parametrize("options", [{"features": ("y",)}, {"feature_weight": 1.0}])
 def test_features_and_their_weight_go_together(options):
-    with pytest.raises(UsageError, match="(?i)give both"):
+    with pytest.raises(UsageError, match=r"(?i)give both"):
         _objective(LOGITS, **options)
 
 
