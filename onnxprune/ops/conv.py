@@ -7,6 +7,7 @@ groups. A depthwise convolution is the case c_in/g = 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
@@ -110,7 +111,10 @@ class Conv(OpRule):
                 x = F.pad(x, flat_pads(before, after))
                 before = [0] * rank
             function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
-            return function(x, weight, bias, win.strides, before, win.dilations, group)
+            strides = win.strides
+            if _skips(weight.shape[2:], before, strides):
+                x, strides = x[_every(strides)], [1] * rank
+            return function(x, weight, bias, strides, before, win.dilations, group)
 
         kernel = attribute(node, "kernel_shape") or _sizes(node.inputs[1])
         fixed = None if kernel is None else window(node, kernel)
@@ -125,4 +129,26 @@ class Conv(OpRule):
         def plain_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
             return function(x, weight, bias, strides, pads, dilations, group)
 
-        return plain_conv
+        if kernel is None or not _skips(kernel, pads, strides):
+            return plain_conv
+        every, ones = _every(strides), [1] * len(pads)
+
+        def skipping_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+            return function(x[every], weight, bias, ones, pads, dilations, group)
+
+        return skipping_conv
+
+
+def _skips(kernel: Sequence[int], pads: Sequence[int], strides: Sequence[int]) -> bool:
+    """Returns whether a convolution looks at single positions and leaves some out.
+
+    It is computed as such: PyTorch 2.13 on a CPU writes past its memory in the weight's gradient of a
+    1×1 convolution with a stride above 1, images channels-last and fewer than eight channels, which
+    is what pruning makes of a residual net's shortcuts.
+    """
+    return all(k == 1 for k in kernel) and not any(pads) and any(s > 1 for s in strides)
+
+
+def _every(strides: Sequence[int]) -> tuple[slice, ...]:
+    """The index of the positions that strides lead to."""
+    return (slice(None), slice(None), *(slice(None, None, s) for s in strides))

@@ -75,20 +75,19 @@ def run_folder(
         path: The folder; None for a run that leaves nothing behind.
         options: What was asked.
         model_sha256: Hash of the model's file.
-        resume: Whether to go on with the run that the folder holds.
+        resume: Whether to go on with the run that the folder holds; where it holds none, one begins,
+            so that a job that is restarted may always ask for it.
         temporary: Whether the folder goes when the run is done, or ends before anything was trained.
 
     Raises:
-        InputError: when there is nothing to go on with, or it was another run's.
+        InputError: when what the folder holds is damaged, or was another run.
         OutputError: when the folder holds a run that did not finish, is in use, or cannot be written.
     """
     if path is None:
         yield None
         return
-    folder = RunFolder(path, resume=resume)
+    folder = RunFolder(path, resume=resume and (path / _FILE).exists())
     asked = {"onnxprune_run": _VERSION, "model_sha256": model_sha256, "options": _deciding(options)}
-    if resume and not (path / _FILE).is_file():
-        raise InputError(f"There is no run to go on with in {path}. Leave --resume out to begin one.")
     with _made(path), _locked(path):
         _check(folder, asked)
         folder.write(_FILE, _text(asked | {"done": False}))

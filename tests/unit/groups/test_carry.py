@@ -13,8 +13,8 @@ from onnxprune.groups import masked_model, prune
 from onnxprune.groups.carry import carried_model
 from onnxprune.runtime import make_session, run
 
-NET = """net (float["n", 3, 8, 8] x, float[16, 3, 3, 3] w1, float[16] b1, float[16] g, float[16] s, float[16] m, float[16] v,
-    float[16, 16, 3, 3] w2, float[16] b2, float[5, 16] w3, float[5] b3) => (float["n", 5] y) {
+NET = """net (float["n", 3, 8, 8] x, float[16, 3, 3, 3] w1, float[16] b1, float[16] g, float[16] s, float[16] m,
+    float[16] v, float[16, 16, 3, 3] w2, float[16] b2, float[5, 16] w3, float[5] b3) => (float["n", 5] y) {
     c1 = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)
     n1 = BatchNormalization (c1, g, s, m, v)
     r1 = Relu (n1)

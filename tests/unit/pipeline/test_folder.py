@@ -89,10 +89,10 @@ def test_other_run_is_not_gone_on_with(tmp_path, change, message):
     assert json.loads((tmp_path / "run.json").read_text())["options"]["flops"] == "0.4"
 
 
-def test_nothing_to_go_on_with_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="no run to go on with"):
-        _begin(tmp_path / "run", resume=True)
-    assert not (tmp_path / "run").exists()
+def test_run_begins_when_there_is_none_to_go_on_with(tmp_path):
+    with run_folder(tmp_path / "run", OPTIONS, "abc", resume=True, temporary=False) as folder:
+        assert not folder.resume
+        assert not folder.has_checkpoint
 
 
 def test_damaged_record_is_an_error(tmp_path):
