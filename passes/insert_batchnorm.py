@@ -22,6 +22,7 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, node_label
 from onnxprune.groups.masking import plan_masks
+from onnxprune.train.batching import calibration_inputs
 from onnxprune.train.bench import take_samples
 
 __all__ = ["CALIBRATION_SAMPLES", "InsertBatchnorm"]
@@ -66,8 +67,10 @@ class InsertBatchnorm(Pass):
         if not outputs:
             return {}
         rng = np.random.default_rng(self.seed)
-        data = take_samples(bench, "data")
-        return moments(to_torch(model), outputs, (b.inputs for b in data.calibration(CALIBRATION_SAMPLES, rng)))
+        module = to_torch(model)
+        return moments(
+            module, outputs, calibration_inputs(module, take_samples(bench, "data"), CALIBRATION_SAMPLES, rng)
+        )
 
     @staticmethod
     def _outputs(slim: Model, analysis: Analysis, plan: Plan) -> list[str]:

@@ -32,7 +32,7 @@ class OpenData(Pass):
         image_std: Standard deviation, likewise.
         image_size: Height and width of image files where the model leaves them open, or None.
         skip_corrupt: Whether to leave out image files that cannot be read.
-        labels: "classes", or "any" where a loss of the user's reads them.
+        labels: "classes", "any" where a loss of the user's reads them, or "either".
         val_data: Validation data, or None.
         val_share: Share of the training data to set aside as validation data, or None.
         seed: Draws that share.

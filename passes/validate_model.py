@@ -87,7 +87,13 @@ class ValidateModel(Pass):
         metric = load_metric(self.metric)
         logits = [o.name for o in sessions[ORIGINAL].get_outputs() if len(o.shape or ()) == 2 and "float" in o.type]
         output = logits[0] if len(logits) == 1 else None
-        batches = ((batch.inputs, batch.labels) for batch in data.batches(EVALUATION_BATCH))
+        labelled = metric is not None or _are_indices(data)
+        if data.labelled and not labelled:
+            bench.note(
+                "Labels that are no class indices count for no accuracy; agreement with the original was measured. "
+                "Give a metric of your own (--metric) to measure by them."
+            )
+        batches = ((batch.inputs, batch.labels if labelled else None) for batch in data.batches(EVALUATION_BATCH))
         try:
             return evaluate(sessions, batches, output=output, metric=metric)
         except ModelError as error:
@@ -123,3 +129,8 @@ class ValidateModel(Pass):
                 "Latency is that of the model without the operators onnxruntime cannot run here; accuracy cannot be "
                 "measured without them."
             )
+
+
+def _are_indices(data: Samples) -> bool:
+    labels = data.first(1).labels
+    return labels is not None and labels.dtype.kind in "iu"

@@ -85,6 +85,11 @@ def phases_of(iteration: Iteration, count: int, epochs: int, dense_epochs: int =
         UsageError: when there is less than one epoch for each phase.
     """
     left = epochs - dense_epochs
+    if dense_epochs and left < 1:
+        raise UsageError(
+            f"--dense-epochs {dense_epochs} are part of --epochs {epochs}, and none is left to train after the cut. "
+            f"Give --epochs {count + dense_epochs} or more."
+        )
     if count > 1 and left < count:
         raise UsageError(
             f"--phases {count} needs at least one epoch for each phase; {left} are left"

@@ -67,13 +67,16 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
     bench, records = Bench(on_event=on_event), list[PassRecord]()
     options = recipe_options(recipe)
     run_passes([ImportModel(recipe.model)], bench, records)
-    with run_folder(
-        recipe.run_path if team.first else None,
-        options,
-        bench.take("original", Model).sha256,
-        resume=recipe.resume,
-        temporary=recipe.run_dir is None,
-    ) as folder:
+    with (
+        team.watched(),
+        run_folder(
+            recipe.run_path if team.first else None,
+            options,
+            bench.take("original", Model).sha256,
+            resume=recipe.resume,
+            temporary=recipe.run_dir is None,
+        ) as folder,
+    ):
         run_passes([*_analyse(recipe), *_train_whole(recipe)], bench, records)
         for phase in recipe.turns:
             run_passes(_decide(recipe, phase, options), bench, records)
@@ -114,7 +117,7 @@ def _analyse(recipe: Recipe) -> list[Pass]:
             image_std=recipe.image_std,
             image_size=recipe.image_size,
             skip_corrupt=recipe.skip_corrupt,
-            labels="any" if recipe.loss else "classes",
+            labels=recipe.label_kind,
             seed=recipe.seed,
         ),
         FoldConstants(),
@@ -173,7 +176,7 @@ def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
 def _finish(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecord]) -> list[Pass]:
     """The passes from the last trained weights to the files."""
     return [
-        ValidateModel(recipe.provider, recipe.threads, recipe.seed),
+        ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
         ExportModel(recipe.out_path),
         WriteReport(
             path=recipe.report_path,

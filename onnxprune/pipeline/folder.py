@@ -7,6 +7,7 @@ the folder belongs to.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ __all__ = ["RunFolder", "checkpoint_folder", "run_folder"]
 _VERSION = 1
 _FILE, _LOCK = "run.json", "lock"
 _TRAINING = "training"
+_TEXTS = ("plan.json", "report.json")
 # these may differ when a run goes on: they change no weight
 _FREE = frozenset(
     ("checkpoint_seconds", "eval_data", "gates", "metric", "out", "provider", "report", "resume", "run_dir", "threads")
@@ -62,7 +64,25 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether some training got so far that losing it would be a loss."""
-        return any(any(folder.iterdir()) for folder in self.path.glob(f"{_TRAINING}-*") if folder.is_dir())
+        return any(any(folder.iterdir()) for folder in self.trainings())
+
+    def trainings(self) -> list[Path]:
+        """Returns the folders of `checkpoint_folder` that are there."""
+        found = self.path.glob(f"{_TRAINING}-*")
+        return [path for path in found if path.name.removeprefix(f"{_TRAINING}-").isdecimal() and path.is_dir()]
+
+    def remove(self) -> None:
+        """Removes what a run leaves, and the folder where nothing else is in it."""
+        for path in self.trainings():
+            shutil.rmtree(path, ignore_errors=True)
+        names = (_FILE, _LOCK, *_TEXTS)
+        # a process that was killed while it wrote leaves its half under a hidden name
+        halves = [path for name in names for path in self.path.glob(f".{name}.*.tmp")]
+        for path in (*(self.path / name for name in names), *halves):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something that is not ours
+            self.path.rmdir()
 
 
 @contextmanager
@@ -95,11 +115,11 @@ def run_folder(
             yield folder
         except BaseException:
             if temporary and not folder.has_checkpoint:
-                shutil.rmtree(path, ignore_errors=True)
+                folder.remove()
             raise
         folder.write(_FILE, _text(asked | {"done": True}))
         if temporary:
-            shutil.rmtree(path, ignore_errors=True)
+            folder.remove()
 
 
 def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +172,7 @@ def _check(folder: RunFolder, asked: Mapping[str, Any]) -> None:
                 f"The folder {folder.path} holds a run that did not finish. Add --resume to go on with it, or remove "
                 "the folder to begin anew."
             )
-        for old in folder.path.glob(f"{_TRAINING}-*"):
+        for old in folder.trainings():
             shutil.rmtree(old, ignore_errors=True)
         return
     if found is None:

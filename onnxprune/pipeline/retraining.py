@@ -64,13 +64,16 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
     check_interface(bench.take("original", Model), student)
     _check_aim(recipe, take_samples(bench, "data"))
     bench.artifacts["slim"] = student
-    with run_folder(
-        recipe.run_path if team.first else None,
-        recipe_options(recipe),
-        student.sha256,
-        resume=recipe.resume,
-        temporary=recipe.run_dir is None,
-    ) as folder:
+    with (
+        team.watched(),
+        run_folder(
+            recipe.run_path if team.first else None,
+            recipe_options(recipe),
+            student.sha256,
+            resume=recipe.resume,
+            temporary=recipe.run_dir is None,
+        ) as folder,
+    ):
         run_passes(_train(recipe), bench, records)
         if not team.first:
             return Result(path=None, plan=None, report={}, model=None)
@@ -117,7 +120,7 @@ def _open(recipe: Retraining) -> Pass:
         image_std=recipe.image_std,
         image_size=recipe.image_size,
         skip_corrupt=recipe.skip_corrupt,
-        labels="any" if recipe.loss else "classes",
+        labels=recipe.label_kind,
         seed=recipe.seed,
     )
 

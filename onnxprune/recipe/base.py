@@ -81,7 +81,7 @@ def check_images(mean: Channels | None, std: Channels | None, *, has_data: bool)
         raise UsageError(f"--image-std {min(std):g}: a standard deviation is greater than zero.")
 
 
-def check_gates(gates: Iterable[Gate], *, has_data: bool) -> None:
+def check_gates(gates: Iterable[Gate], *, has_data: bool, has_metric: bool) -> None:
     """Checks that what the gates bound is measured.
 
     Raises:
@@ -90,6 +90,8 @@ def check_gates(gates: Iterable[Gate], *, has_data: bool) -> None:
     for gate in gates:
         if gate.needs_evaluation and not has_data:
             raise UsageError(f"--gate {gate} needs evaluation data. Give it, or leave the gate out.")
+        if gate.metric in ("metric", "metric_drop") and not has_metric:
+            raise UsageError(f"--gate {gate} bounds a metric of your own. Name it with --metric.")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -48,4 +48,4 @@ class Comparison(Options):
             UsageError: when the options do not go together.
         """
         check_images(self.image_mean, self.image_std, has_data=self.data is not None)
-        check_gates(self.gates, has_data=self.data is not None)
+        check_gates(self.gates, has_data=self.data is not None, has_metric=bool(self.metric))

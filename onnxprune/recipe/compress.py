@@ -76,11 +76,14 @@ class Recipe(TrainingFields):
         super().check_together()
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
+        if self.dense_epochs and self.data is None:
+            raise UsageError(f"--dense-epochs {self.dense_epochs} needs training data. Give --data.")
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
         _ = self.turns
         seen: dict[Path, str] = {}
-        for name, path in (("MODEL", self.model), ("--out", self.out_path), ("--report", self.report_path)):
+        places = (("--out", self.out_path), ("--report", self.report_path), ("--run-dir", self.run_path))
+        for name, path in (("MODEL", self.model), *places):
             if not isinstance(path, Path):
                 continue
             other = seen.setdefault(path.resolve(), name)

@@ -42,9 +42,9 @@ class Retraining(TrainingFields):
             raise UsageError("--epochs 0 trains nothing. Give at least one epoch.")
         seen: dict[Path, str] = {}
         places = (("SLIM", self.slim), ("--teacher", self.teacher), ("--out", self.out_path))
-        for name, path in (*places, ("--report", self.report_path)):
+        for name, path in (*places, ("--report", self.report_path), ("--run-dir", self.run_path)):
             if not isinstance(path, Path):
                 continue
             other = seen.setdefault(path.resolve(), name)
-            if other != name and name in ("--out", "--report"):
+            if other != name and name in ("--out", "--report", "--run-dir"):
                 raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")

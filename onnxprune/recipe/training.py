@@ -157,6 +157,11 @@ class TrainingFields(Options):
         return DEFAULT_EPOCHS if self.data is not None else 0
 
     @property
+    def label_kind(self) -> Literal["classes", "any", "either"]:
+        """What labels may be (`onnxprune.train.label_checks`): a loss or a metric of the user's reads any numbers."""
+        return "any" if self.loss else "either" if self.metric else "classes"
+
+    @property
     def out_path(self) -> Path | None:
         """Where the slim model goes; None for nowhere."""
         return self.out
@@ -206,7 +211,7 @@ class TrainingFields(Options):
             raise UsageError("--val-data and --val-share are two ways to the same: give one of them.")
         sources = (self.data, self.eval_data, self.val_data)
         check_images(self.image_mean, self.image_std, has_data=any(source is not None for source in sources))
-        check_gates(self.gates, has_data=self.eval_data is not None)
+        check_gates(self.gates, has_data=self.eval_data is not None, has_metric=bool(self.metric))
         if self.resume and self.run_path is None:
             raise UsageError("--resume goes on with a run that was kept in a folder: name it with --run-dir.")
         if self.early_stop and self.val_data is None and not self.val_share:

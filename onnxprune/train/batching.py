@@ -6,8 +6,11 @@ its own into a Reshape. Two batches through the module tell: once together, once
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.errors import DataError, ModelError, UsageError
@@ -16,9 +19,41 @@ from onnxprune.train.forward import outputs_of
 from onnxprune.train.samples import Batch, Samples
 from onnxprune.train.workers import Workers
 
-__all__ = ["global_batch_size", "usable_batch_size"]
+__all__ = ["calibration_inputs", "global_batch_size", "static_batch_size", "usable_batch_size"]
 
 _TOLERANCE = 1e-3
+CALIBRATION_BATCH = 128
+
+
+def static_batch_size(module: OnnxModule) -> int | None:
+    """Returns the batch dimension of the model's inputs where the file fixes it, else None."""
+    static = {spec.shape[0] for spec in module.model.inputs() if spec.shape and isinstance(spec.shape[0], int)}
+    return static.pop() if len(static) == 1 else None
+
+
+def calibration_inputs(
+    module: OnnxModule, data: Samples, samples: int, rng: np.random.Generator
+) -> list[dict[str, NDArray[Any]]]:
+    """Returns batches of inputs that the model takes, of up to `samples` samples drawn without repeats.
+
+    Args:
+        module: The model, in either mode.
+        data: Samples.
+        samples: How many are wanted.
+        rng: Draws them.
+
+    Raises:
+        ModelError: when the model takes one sample at a time only.
+        DataError: when there are fewer samples than the model takes at once.
+    """
+    training = module.training
+    module.eval()
+    size = usable_batch_size(module, data, CALIBRATION_BATCH)
+    module.train(training)
+    drawn = data.calibration(max(samples, size), rng, size)
+    if size != CALIBRATION_BATCH:
+        drawn = tuple(batch for batch in drawn if len(batch.rows) == size)
+    return [batch.inputs for batch in drawn]
 
 
 def global_batch_size(module: OnnxModule, data: Samples, wanted: int, team: Workers) -> int:
@@ -56,10 +91,9 @@ def usable_batch_size(module: OnnxModule, data: Samples, wanted: int) -> int:
         ModelError: when the model takes one sample at a time only.
         DataError: when there are fewer samples than the model takes at once.
     """
-    static = {spec.shape[0] for spec in module.model.inputs() if spec.shape and isinstance(spec.shape[0], int)}
-    if len(static) != 1 or wanted in static:
+    size = static_batch_size(module)
+    if size is None or (wanted == size and len(data) >= size):
         return wanted
-    (size,) = static
     if len(data) < size:
         raise DataError(f"The model takes {size} samples at once, the data has {len(data)}. Give at least {size}.")
     if len(data) >= 2 * size and _takes_any(module, data, size):

@@ -54,8 +54,9 @@ def open_data(
             leaves the size open.
         skip_corrupt: Leaves out image files that cannot be read, with a note.
         outputs: The model's outputs; labels are checked against them.
-        labels: "classes": class indices, [samples] or dense; "any": numbers of any shape [samples,
-            …] that a loss of the user's reads.
+        labels: "classes": class indices, [samples] or dense, or floats in 0..1 of an output's shape;
+            "any": numbers of any shape [samples, …] that a loss of the user's reads; "either": as
+            they fit.
         split: Which part is wanted of a dataset that has several.
 
     Raises:

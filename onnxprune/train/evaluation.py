@@ -8,7 +8,7 @@ import torch
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.train.feeding import Feeder
-from onnxprune.train.forward import outputs_of
+from onnxprune.train.forward import padded
 from onnxprune.train.losses import Objective
 from onnxprune.train.samples import Samples
 from onnxprune.train.teacher import TeacherOutputs
@@ -26,6 +26,7 @@ def evaluate(
     feeder: Feeder,
     batch_size: int,
     team: Workers,
+    fixed: int | None = None,
 ) -> float:
     """Returns the mean score per sample, the same in every process; higher is better.
 
@@ -40,6 +41,7 @@ def evaluate(
         feeder: Makes tensors of batches.
         batch_size: Samples at a time, over all processes.
         team: The processes; each takes its part.
+        fixed: Samples that both models take at once, where they take no other number.
     """
     student.eval()
     total = torch.zeros((), dtype=torch.float64, device=feeder.device)
@@ -47,7 +49,7 @@ def evaluate(
         for host in batches:
             if len(host):
                 fed = feeder.place(host)
-                outputs = outputs_of(student, fed.inputs, objective.features, values)
-                score = objective.score(outputs, targets(fed, fed.inputs), fed.labels)
+                outputs = padded(student, fed.inputs, objective.features, values, rows=fixed)
+                score = objective.score(outputs, targets(fed, fed.inputs, fixed), fed.labels)
                 total += score.to(total.device, total.dtype)
     return float(team.total(total)) / len(data)

@@ -10,7 +10,7 @@ from torch import nn
 from onnxprune.bridge import OnnxModule
 from onnxprune.train.losses import Outputs, as_tuple
 
-__all__ = ["Forward", "outputs_of"]
+__all__ = ["Forward", "outputs_of", "padded"]
 
 _NOTHING: Mapping[str, torch.Tensor] = {}
 
@@ -34,6 +34,37 @@ def outputs_of(
         return Outputs(as_tuple(module.call_with(values, read)))
     with module.record(features) as tape:
         return Outputs(as_tuple(module.call_with(values, read)), dict(tape))
+
+
+def padded(
+    module: OnnxModule,
+    inputs: Mapping[str, torch.Tensor],
+    features: Sequence[str] = (),
+    values: Mapping[str, torch.Tensor] = _NOTHING,
+    *,
+    rows: int | None,
+) -> Outputs:
+    """Returns what `module` gives for a batch that may have fewer samples than it takes.
+
+    The last sample is repeated, and what it gives again is cut off.
+
+    Args:
+        module: In evaluation mode, where samples do not see each other.
+        inputs: As `outputs_of` takes them.
+        features: Likewise.
+        values: Likewise.
+        rows: Samples that the module takes at once; None where it takes any number.
+    """
+    count = next((len(tensor) for tensor in inputs.values() if tensor.dim()), rows)
+    if rows is None or count is None or count >= rows:
+        return outputs_of(module, inputs, features, values)
+    take = torch.arange(rows).clamp(max=count - 1)
+    whole = outputs_of(module, {n: t[take.to(t.device)] if t.dim() else t for n, t in inputs.items()}, features, values)
+
+    def cut(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[:count] if tensor.dim() and len(tensor) == rows else tensor
+
+    return Outputs(tuple(map(cut, whole.values)), {name: cut(tensor) for name, tensor in whole.features.items()})
 
 
 class Forward(nn.Module):

@@ -3,6 +3,9 @@
 Class indices y [N] fit an output z [N, K]; y [N, …] fits a dense output that has one axis more,
 its classes: [N, K, …] as in segmentation, or [N, …, K] as for tokens. All lie in 0..K − 1; a
 dense label may also be −100, which counts for nothing (PyTorch's `ignore_index`).
+
+Floating-point numbers in 0..1 fit an output of their own shape, [N, K] or more: a share for each class, or a
+yes or no in each element. Here, too, −100 counts for nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from onnxprune.train.stored import Stored, chunk_rows
 
 __all__ = ["IGNORED", "LabelKind", "check_labels", "class_axis", "class_count", "dense_classes", "text_labels"]
 
-LabelKind = Literal["classes", "any"]
-"""What labels are: class indices, or numbers that a loss of the user's reads."""
+LabelKind = Literal["classes", "any", "either"]
+"""What labels are: of classes, or numbers that a loss of the user's reads; either where only a metric is the user's."""
 
 IGNORED = -100
 """The label of positions that count for nothing."""
@@ -76,8 +79,9 @@ def check_labels(where: str, labels: Stored, outputs: Sequence[TensorSpec], kind
         where: What messages call the source.
         labels: As stored, samples first.
         outputs: The model's outputs.
-        kind: "classes" gives int64 class indices that fit an output; "any" leaves numbers as they
-            are.
+        kind: "classes" gives int64 class indices that fit an output, or float32 shares of an
+            output's shape; "any" leaves numbers as they are; "either" is "classes" where labels
+            have such a shape and type, else "any".
 
     Raises:
         DataError: when they are text, of another type or shape, or out of range.
@@ -90,13 +94,47 @@ def check_labels(where: str, labels: Stored, outputs: Sequence[TensorSpec], kind
     if array.ndim == 2 and array.shape[1] == 1 and dense_classes(array.shape, outputs) is None:
         array = array[:, 0]
     dense = dense_classes(array.shape, outputs)
+    if dense is None and array.ndim > 1 and array.dtype.kind == "f" and _is_alike(array.shape, outputs):
+        if kind == "either" and not _are_shares(array):
+            return _numbers(where, labels)
+        return _shares(where, array)
     if array.dtype.kind not in "iu" or (array.ndim != 1 and dense is None):
+        if kind == "either":
+            return _numbers(where, labels)
         raise DataError(_misfit(where, array, outputs))
     if dense is None:
         _check_range(where, array, class_count(outputs))
     else:
         _check_range(where, array, dense[1], output=dense[0])
     return array.astype(np.int64, copy=False)
+
+
+def _is_alike(labels: Sequence[int], outputs: Sequence[TensorSpec]) -> bool:
+    """Returns whether an output has the shape of the labels."""
+    return any(
+        spec.shape is not None
+        and len(spec.shape) == len(labels)
+        and spec.dtype is not None
+        and is_float(spec.dtype)
+        and fits(labels[1:], spec.shape[1:])
+        for spec in outputs
+    )
+
+
+def _are_shares(labels: AnyArray) -> bool:
+    step = chunk_rows(labels)
+    parts = (labels[start : start + step] for start in range(0, len(labels), step))
+    return all(bool((((part >= 0) & (part <= 1)) | (part == IGNORED)).all()) for part in parts)
+
+
+def _shares(where: str, labels: AnyArray) -> AnyArray:
+    if not _are_shares(labels):
+        raise DataError(
+            f"{where}: `{LABELS}` have the shape of an output, {list(labels.shape)}, and are numbers outside 0..1. One "
+            f"number for each class or element lies in 0..1 ({IGNORED} marks those to leave out). Labels of another "
+            "meaning need a loss of your own."
+        )
+    return labels.astype(np.float32, copy=False)
 
 
 def text_labels(where: str, example: Any) -> DataError:
@@ -129,7 +167,8 @@ def _misfit(where: str, labels: AnyArray, outputs: Sequence[TensorSpec]) -> str:
     )
     return (
         f"{where}: `{LABELS}` has element type {labels.dtype} and shape {list(labels.shape)}. Give one class index per "
-        f"sample: integers of shape [samples]{hint}. Other labels need a loss of your own."
+        f"sample: integers of shape [samples]{hint}; or floating-point numbers in 0..1 of the shape of an output, one "
+        "for each class or element. Other labels need a loss of your own."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from onnxprune.core.events import TrainProgress
 from onnxprune.ops.shared_statistics import share_statistics
 from onnxprune.train.augment import parse_augment
 from onnxprune.train.average import Average
-from onnxprune.train.batching import global_batch_size
+from onnxprune.train.batching import global_batch_size, static_batch_size
 from onnxprune.train.checkpoint import Checkpoint
 from onnxprune.train.evaluation import evaluate
 from onnxprune.train.features import FeatureKeep
@@ -93,7 +94,7 @@ def train(
     team = workers()
     device = pick_device(options.device, team)
     run = _Run(student, teacher, data, options, validation, on_progress if team.first else None, team, device)
-    with settings(device), share_statistics(team.size > 1):
+    with team.watched(), settings(device), share_statistics(team.size > 1):
         try:
             run.prepare(feature_keep, None if checkpoint is None else Checkpoint(checkpoint), resume)
             run.go()
@@ -102,11 +103,6 @@ def train(
             record = run.finish()
             if isinstance(error, KeyboardInterrupt):
                 raise TrainingInterrupted(record) from None
-            if team.lost_another(error):
-                raise OnnxPruneError(
-                    "Another process of this training ended, so this one cannot go on. The message of that process "
-                    "says why."
-                ) from error
             raise
     return run.finish()
 
@@ -141,6 +137,9 @@ class _Run:
     def prepare(self, feature_keep: FeatureKeep | None, checkpoint: Checkpoint | None, resume: bool) -> None:
         """Works out all that stays the same, and takes up an earlier run."""
         self.batch_size = global_batch_size(self.teacher, self.data, self.options.batch_size, self.team)
+        each, static = self.batch_size // self.team.size, static_batch_size(self.teacher)
+        # a graph with a static batch size may not take the last, smaller batch of a set
+        self.fixed = static if static == each else None
         self.drop_last = len(self.data) >= self.batch_size
         self.per_epoch = len(self.data) // self.batch_size if self.drop_last else 1
         self.steps = self.per_epoch * self.options.epochs
@@ -175,8 +174,15 @@ class _Run:
         options, student = self.options, self.student
         with torch.no_grad():
             values = outputs_of(self.teacher, sample.inputs).values
-        shape = None if sample.labels is None or sample.labels.is_floating_point() else sample.labels.shape
-        self.objective = Objective(self.teacher, values, options, labels_shape=shape, feature_keep=feature_keep)
+        labels = self._labels(sample)
+        self.objective = Objective(
+            self.teacher,
+            values,
+            options,
+            labels_shape=None if labels is None else labels.shape,
+            labels_integer=labels is None or not labels.is_floating_point(),
+            feature_keep=feature_keep,
+        )
         augment = parse_augment(options.augment)
         augment.check_labels(None if sample.labels is None else sample.labels.shape)
         self.precision, notes = make_precision(options, self.device, student, sample)
@@ -203,6 +209,12 @@ class _Run:
             seed=options.seed,
             rank=self.team.rank,
         )
+
+    def _labels(self, sample: Fed) -> torch.Tensor | None:
+        """Returns some labels, also where only validation has them: they tell what outputs are."""
+        if sample.labels is not None or self.validation is None or not self.validation.labelled:
+            return sample.labels
+        return self.feeder.prepare(self.validation.first(1)).labels
 
     def _rate(self, step: int) -> float:
         """The learning rate of a step of this run."""
@@ -234,7 +246,7 @@ class _Run:
         with torch.no_grad():
             outputs = outputs_of(self.teacher, sample.inputs, self.objective.features)
         if fits_in_memory(outputs, len(sample), len(data)):
-            targets.prepare(data, self.feeder, self.batch_size, self.team)
+            targets.prepare(data, self.feeder, self.batch_size, self.team, self.fixed)
 
     def _epoch(self, number: int) -> None:
         """Trains one epoch or the rest of it, evaluates, and keeps the weights where they are the best so far."""
@@ -245,7 +257,8 @@ class _Run:
         seconds, state = time.perf_counter() - self.begun, self.state
         self.lr = self._rate(state.step - 1)
         state.records.append(EpochRecord(number, self.meter.mean(), metric, self.lr, seconds))
-        if metric is None or state.best is None or metric > state.best:
+        # a score that is no number is worse than any
+        if metric is None or state.best is None or metric > state.best or math.isnan(state.best):
             state.best, state.kept, self.kept = metric, number, self._snapshot()
         state.seconds = 0.0
         if self.saver is not None:
@@ -302,6 +315,7 @@ class _Run:
             self.feeder,
             self.batch_size,
             self.team,
+            self.fixed,
         )
 
     def _stops_early(self) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.class_axis import IGNORED_LABEL
-from onnxprune.core.errors import ModelError, UsageError
+from onnxprune.core.errors import DataError, ModelError, UsageError
 from onnxprune.train import distances
 from onnxprune.train.custom import load_metric
 from onnxprune.train.custom_loss import load_loss
@@ -70,7 +70,8 @@ class Objective:
     Raises:
         ModelError: when no output is a float tensor and the user gives no loss.
         UsageError: when a feature, a loss or a metric cannot be found, or features lack a weight.
-        DataError: when a module of the user's cannot be imported.
+        DataError: when a module of the user's cannot be imported, or labels alone are to be learned and
+            fit no output.
 
     Attributes:
         features: Tensors that the loop must record in student and teacher.
@@ -105,6 +106,12 @@ class Objective:
                 "train towards. Prune without retraining, or give a --loss of your own."
             )
         if labels_shape is not None and self._labels.speaks_of is None:
+            if options.distill_weight == 0:
+                raise DataError(
+                    f"Training is by labels alone (without a teacher, or with distill_weight = 0), and labels "
+                    f"{['samples', *labels_shape[1:]]} fit none of the outputs {', '.join(teacher.output_names)}. Give "
+                    "a teacher to learn from, labels that fit, or a loss of your own (--loss)."
+                )
             shapes = ", ".join(f"{t.name} {list(shape)}" for t, shape in zip(targets, self._shapes, strict=True))
             self.notes = (
                 f"Labels {['samples', *labels_shape[1:]]} fit none of the outputs ({shapes}); training is by "

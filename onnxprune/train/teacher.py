@@ -14,7 +14,7 @@ import torch
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.train.feeding import Fed, Feeder
-from onnxprune.train.forward import outputs_of
+from onnxprune.train.forward import padded
 from onnxprune.train.losses import Outputs
 from onnxprune.train.samples import Samples
 from onnxprune.train.workers import Workers
@@ -56,7 +56,7 @@ class TeacherOutputs:
         self._module, self._features, self._autocast = module, tuple(features), autocast
         self._stored: list[torch.Tensor] = []
 
-    def prepare(self, data: Samples, feeder: Feeder, batch_size: int, team: Workers) -> None:
+    def prepare(self, data: Samples, feeder: Feeder, batch_size: int, team: Workers, fixed: int | None = None) -> None:
         """Works out the outputs of all samples, each process its part, and keeps them.
 
         Args:
@@ -64,13 +64,16 @@ class TeacherOutputs:
             feeder: Makes tensors of its batches.
             batch_size: Samples at a time, over all processes.
             team: The processes.
+            fixed: Samples that the module takes at once, where it takes no other number.
         """
         with torch.no_grad(), feeder.ahead(data.batches(batch_size, shard=(team.rank, team.size))) as batches:
             for host in batches:
                 if len(host):
                     fed = feeder.place(host)
-                    outputs = outputs_of(self._module, fed.inputs, self._features)
-                    self._keep(fed.rows, [*outputs.values, *outputs.features.values()], len(data))
+                    outputs = padded(self._module, fed.inputs, self._features, rows=fixed)
+                    # recorded in the order of the graph, and asked for in that of the options
+                    features = [outputs.features[name] for name in self._features]
+                    self._keep(fed.rows, [*outputs.values, *features], len(data))
         if team.size > 1:
             # whatever a process does not know is zero; bool cannot be summed
             self._stored = [
@@ -78,16 +81,17 @@ class TeacherOutputs:
                 for store in self._stored
             ]
 
-    def __call__(self, fed: Fed, inputs: dict[str, torch.Tensor]) -> Outputs:
+    def __call__(self, fed: Fed, inputs: dict[str, torch.Tensor], fixed: int | None = None) -> Outputs:
         """Returns the outputs for a batch.
 
         Args:
             fed: Names the samples.
             inputs: What the student sees of them, which may differ from `fed.inputs`.
+            fixed: As `prepare` takes it.
         """
         if not self._stored:
             with torch.no_grad(), self._autocast():
-                return outputs_of(self._module, inputs, self._features)
+                return padded(self._module, inputs, self._features, rows=fixed)
         found = [store.index_select(0, fed.rows) for store in self._stored]
         count = len(self._module.output_names)
         return Outputs(tuple(found[:count]), dict(zip(self._features, found[count:], strict=True)))

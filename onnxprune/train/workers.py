@@ -10,7 +10,8 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -102,6 +103,23 @@ class Workers:
         if self.size == 1:
             return False
         return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Makes one sentence of what happens in the block when another process does not answer any more.
+
+        Raises:
+            OnnxPruneError: when that happens.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not self.lost_another(error):
+                raise
+            raise OnnxPruneError(
+                "Another process of this training ended, so this one cannot go on. The message of that process says "
+                "why."
+            ) from error
 
     def abort(self) -> None:
         """Lets go of communication that others may never answer; for a process that fails."""

@@ -125,6 +125,7 @@ def test_align_is_auto_or_a_number(given: object, read: object) -> None:
         ({"image_std": "0.2,0", "data": "d.npz"}, "--image-std 0: a standard deviation is greater than zero"),
         ({"out": "nets/../nets/net.onnx"}, "MODEL and --out are the same file"),
         ({"out": "a.onnx", "report": "a.onnx"}, "--out and --report are the same file"),
+        ({"out": "a.run", "data": "d.npz"}, "--out and --run-dir are the same file"),
     ],
 )
 def test_wrong_option_is_a_usage_error_that_says_what_to_do(options: dict[str, Any], message: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from bridging import convnet
+from graphs import model_of
 
 import onnxprune
 from onnxprune.core.errors import UsageError
@@ -117,6 +118,9 @@ def test_report_names_the_command_that_repeats_the_run(model):
         ({"phases": 3, "epochs": 2}, "--phases 3 needs at least one epoch for each phase"),
         ({"phases": 2, "data": None, "epochs": None}, "needs training data"),
         ({"dense_epochs": 1}, "belongs to --iteration bimp"),
+        ({"dense_epochs": 2, "iteration": "bimp"}, r"none is left to train after the cut\. Give --epochs 3 or more"),
+        ({"dense_epochs": 1, "iteration": "bimp", "data": None, "epochs": None}, "--dense-epochs 1 needs training"),
+        ({"gates": "metric>=0.5", "eval_data": "x.npz"}, "bounds a metric of your own. Name it with --metric"),
         ({"val_share": 0.1, "val_data": "x.npz"}, "two ways to the same"),
         ({"early_stop": 1}, "--early-stop needs validation data"),
         ({"schedule": "sgdr"}, "schedule = 'sgdr'"),
@@ -126,3 +130,55 @@ def test_report_names_the_command_that_repeats_the_run(model):
 def test_options_that_make_no_sense_are_refused_before_anything_runs(model, options, message):
     with pytest.raises(UsageError, match=message):
         _compress(model, **options)
+
+
+BAKED = """g (float[4,3,8,8] x, float[8,3,3,3] w1, float[8] b1, float[5,8] wf, float[5] bf) => (float[4,5] y) {
+  a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+  r = Relu(a)
+  p = GlobalAveragePool(r)
+  s = Constant<value = int64[2] {4, 8}>()
+  f = Reshape(p, s)
+  y = Gemm<transB=1>(f, wf, bf)
+}"""
+
+
+def _static(size):
+    proto = convnet()
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = size
+    return proto
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [_static(1), pytest.param(_static(8), marks=pytest.mark.slow), model_of(BAKED)],
+    ids=["1", "8", "baked"],
+)
+def test_model_with_a_static_batch_size_is_retrained(proto):
+    # 30 and 13 samples: neither divides by the batch size, and no batch of four fits the first two
+    result = onnxprune.compress(
+        proto, flops=0.6, align=1, data=_data(30), val_data=_data(13), eval_data=_data(13), epochs=2, batch_size=16
+    )
+    assert len(result.report["training"]["epochs"]) == 2
+    assert result.report["evaluation"]["n"] == 13
+
+
+def test_metric_of_ones_own_is_measured_on_evaluation_data(model, tmp_path, monkeypatch):
+    (tmp_path / "own_metric_compress.py").write_text("def score(outputs, labels, teacher):\n    return 0.25\n")
+    monkeypatch.chdir(tmp_path)
+    result = _compress(
+        model, epochs=1, data=_data(64), eval_data=_data(16), metric="own_metric_compress:score", gates="metric>=0.2"
+    )
+    assert result.report["evaluation"]["after"]["custom"] == 0.25
+
+
+def test_labels_that_are_no_classes_do_not_end_a_run_after_training(model, tmp_path, monkeypatch):
+    (tmp_path / "own_loss_compress.py").write_text(
+        "def loss(student, teacher, labels):\n    return (student['y'].sum(1) - labels[:, 0]).square().mean()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    data = _data(64) | {"labels": np.linspace(-2, 2, 128, dtype=np.float32).reshape(64, 2)}
+    report = _compress(model, epochs=1, data=data, eval_data=data, loss="own_loss_compress:loss").report
+    assert report["evaluation"]["after"]["top1"] is None
+    assert report["evaluation"]["agreement"] is not None
+    assert any("no class indices" in note for note in report["notes"])

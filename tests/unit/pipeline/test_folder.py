@@ -113,3 +113,14 @@ def test_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
         _begin(tmp_path / "file" / "run")
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    (tmp_path / "training-data").mkdir()
+    (tmp_path / "training-data" / "a.npz").write_text("")
+    (tmp_path / "training-1").mkdir()
+    (tmp_path / "training-1" / "state.json").write_text("")
+    (tmp_path / ".plan.json.7-0.tmp").write_text("")
+    _begin(tmp_path, fail=False, temporary=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["training-data"]
+    assert (tmp_path / "training-data" / "a.npz").exists()

@@ -7,10 +7,11 @@ import onnx
 import pytest
 from bridging import convnet
 from click.testing import CliRunner
+from graphs import model_of
 
 import onnxprune
 from onnxprune.cli.main import cli
-from onnxprune.core.errors import ModelError, UsageError
+from onnxprune.core.errors import DataError, ModelError, UsageError
 
 
 def _damaged():
@@ -104,3 +105,14 @@ def _narrowed(proto, kind):
     for value in (*copy.graph.input, *copy.graph.output):
         value.type.tensor_type.elem_type = kind
     return copy
+
+
+def test_labels_that_fit_nothing_are_an_error_without_a_teacher():
+    proto = model_of(
+        """g (float[N,3,8,8] x, float[8,3,3,3] w, float[8] b) => (float[N,8,8,8] r) {
+          a = Conv<pads=[1,1,1,1]>(x, w, b)
+          r = Relu(a)
+        }"""
+    )
+    with pytest.raises(DataError, match=r"by labels alone.*fit none of the outputs r\. Give a teacher"):
+        onnxprune.retrain(proto, data=_data(32, labelled=True), epochs=1)

@@ -92,3 +92,25 @@ def test_any_labels_are_numbers(labels):
 
 def test_unsigned_labels_become_a_type_that_tensors_have():
     assert _open(np.array([2**40], np.uint64), SCORES, labels="any").labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("outputs", [SCORES, (TensorSpec("tags", FLOAT, ("n", None)),)])
+def test_floating_point_shares_of_an_outputs_shape_are_taken(outputs):
+    labels = np.array([[0, 0.25, 1, -100], [1, 1, 0, 0]])
+    opened = _open(labels, outputs).labels
+    assert opened.dtype == np.float32
+    assert np.array_equal(opened, labels)
+
+
+@pytest.mark.parametrize("value", [1.5, -1.0, np.nan])
+def test_shares_outside_zero_and_one_are_refused(value):
+    with pytest.raises(DataError, match=r"outside 0\.\.1.*-100 marks"):
+        _open(np.full((2, 4), value), SCORES)
+
+
+def test_labels_for_a_metric_are_classes_where_they_can_be_and_numbers_elsewhere():
+    assert _open(np.array([[0], [3]]), SCORES, labels="either").labels.tolist() == [0, 3]
+    assert _open(np.full((2, 4), 7.5), SCORES, labels="either").labels.tolist() == [[7.5] * 4] * 2
+    assert _open(np.array([0.5, 2.5]), SCORES, labels="either").labels.tolist() == [0.5, 2.5]
+    with pytest.raises(DataError, match=r"classes 0\.\.3"):
+        _open(np.array([0, 4]), SCORES, labels="either")

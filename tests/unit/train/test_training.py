@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from onnxprune.core.errors import DataError, Interrupted, ModelError, OnnxPruneE
 from onnxprune.graph import load_model
 from onnxprune.train import TrainOptions, open_data
 from onnxprune.train.batching import usable_batch_size
+from onnxprune.train.forward import outputs_of, padded
 from onnxprune.train.loop import train
 from onnxprune.train.record import TrainingInterrupted
 
@@ -179,3 +182,40 @@ def test_static_batch_is_raised_only_where_the_graph_allows_it():
         usable_batch_size(*_static(1, "1, -1"), 8)
     with pytest.raises(DataError, match="4 samples at once"):
         usable_batch_size(*_static(4, "4, 80", count=3), 8)
+
+
+def test_labels_of_validation_alone_are_known_from_the_start():
+    student, teacher = _modules()
+    options = replace(OPTIONS, epochs=1)
+    record = train(student, teacher, _data(64, labelled=False), options, validation=_data(64, 9))
+    assert record.metric_name == "accuracy"
+
+
+def test_kept_features_of_the_teacher_do_not_depend_on_the_order_of_their_names():
+    records = []
+    for features in (("r", "t"), ("t", "r")):  # the graph computes r before t
+        student, teacher = _modules()
+        options = replace(OPTIONS, epochs=2, features=features, feature_weight=1.0)
+        records.append([epoch.loss for epoch in train(student, teacher, _data(64), options).epochs])
+    assert records[0] == pytest.approx(records[1], rel=1e-5)
+
+
+def test_last_batch_of_a_static_model_is_filled_up_and_cut_again():
+    module, data = _static(4, "4, 80")
+    module.eval()
+    x = torch.from_numpy(data.first(8).inputs["x"])
+    with torch.no_grad():
+        found = padded(module, {"x": x[4:7]}, rows=4).values[0]
+        assert torch.equal(found, outputs_of(module, {"x": x[4:8]}).values[0][:3])
+
+
+def test_number_for_each_class_is_learned():
+    student, teacher = _modules()
+    model, x = load_model(convnet()), np.random.default_rng(0).standard_normal((64, 3, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        shares = teacher.eval()(torch.from_numpy(x)).sigmoid().numpy()
+    data = open_data({"x": x, "labels": shares}, model.inputs(), outputs=model.outputs())
+    record = train(student, teacher, data, replace(OPTIONS, distill_weight=0.0), validation=data)
+    assert record.metric_name == "accuracy"
+    assert record.notes == ()
+    assert record.epochs[-1].loss < record.epochs[0].loss

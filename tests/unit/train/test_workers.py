@@ -17,7 +17,7 @@ from graphs import model_of
 from training import losses, samples, student_and_teacher
 
 from onnxprune.bridge import to_torch
-from onnxprune.core.errors import DataError, UsageError
+from onnxprune.core.errors import DataError, OnnxPruneError, UsageError
 from onnxprune.graph import load_model
 from onnxprune.train import TrainOptions, open_data
 from onnxprune.train.batching import global_batch_size
@@ -231,3 +231,10 @@ def test_missing_gpu_is_a_usage_error():
     assert pick_device("auto", Workers()).type == "cpu"
     with pytest.raises(UsageError, match="no CUDA device"):
         pick_device("cuda", Workers())
+
+
+def test_process_that_is_left_alone_says_so():
+    with pytest.raises(OnnxPruneError, match="Another process of this training ended"), Workers(1, 2, 1).watched():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    with pytest.raises(RuntimeError, match="something else"), Workers(1, 2, 1).watched():
+        raise RuntimeError("something else")
