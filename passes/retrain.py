@@ -74,7 +74,7 @@ class Retrain(Pass):
             data,
             self._options(bench),
             validation=find_samples(bench, "val_data"),
-            on_progress=bench.on_event,
+            on_progress=lambda event: bench.on_event(replace(event, phase=self.phase.number, phases=self.phase.count)),
             checkpoint=self.checkpoint,
             resume=self.resume and self.checkpoint is not None,
             feature_keep=self._kept_of_features(bench),

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from onnxprune.core.events import Event, EventHandler, Note, PassStarted, TrainProgress, ignore_events
+from onnxprune.core.events import Event, EventHandler, Note, PassFinished, PassStarted, TrainProgress, ignore_events
 
 __all__ = ["describe_training", "show_progress"]
 
@@ -30,7 +30,11 @@ def show_progress(*, quiet: bool) -> Iterator[EventHandler]:
     if quiet:
         yield ignore_events
     elif not sys.stderr.isatty():
-        yield _Lines()
+        lines = _Lines()
+        try:
+            yield lines
+        finally:
+            lines.finish()
     else:
         columns = (
             SpinnerColumn(),
@@ -44,8 +48,9 @@ def show_progress(*, quiet: bool) -> Iterator[EventHandler]:
 
 
 def describe_training(event: TrainProgress) -> str:
-    """Returns where training stands, in one line: epoch, loss, rate, accuracy, time left."""
-    parts = [f"epoch {event.epoch}/{event.epochs}", f"loss {event.loss:.4f}", f"lr {event.lr:.2g}"]
+    """Returns where training stands, in one line: phase, epoch, loss, rate, score, time left."""
+    parts = [f"phase {event.phase}/{event.phases}"] if event.phases > 1 else []
+    parts += [f"epoch {event.epoch}/{event.epochs}", f"loss {event.loss:.4f}", f"lr {event.lr:.2g}"]
     if event.metric is not None:
         share = event.metric_name in ("accuracy", "agreement")
         parts.append(f"{event.metric_name} {event.metric:.2%}" if share else f"{event.metric_name} {event.metric:.4g}")
@@ -65,12 +70,17 @@ class _Lines:
         if isinstance(event, Note):
             click.echo(f"note: {event.text}", err=True)
         elif isinstance(event, TrainProgress):
-            ended = self.last is not None and self.last.step >= self.last.steps
             if self.last is not None and event.epoch > self.last.epoch:
-                click.echo(describe_training(self.last), err=True)
-            if event.step >= event.steps and not ended:
-                click.echo(describe_training(event), err=True)
+                self.finish()
             self.last = event
+        elif isinstance(event, PassFinished):
+            self.finish()  # the last event of an epoch knows its score
+
+    def finish(self) -> None:
+        """Prints where training stood, if that was not printed yet."""
+        if self.last is not None:
+            click.echo(describe_training(self.last), err=True)
+            self.last = None
 
 
 @dataclass

@@ -51,6 +51,8 @@ class TrainProgress:
         seconds_left: Estimated time to the end of training, or None while unknown.
         metric_name: What `metric` measures: "accuracy" and "agreement" (with the original's
             choice) lie in [0, 1], "negative loss" and the user's metric need not.
+        phase: Which round of pruning and training this is; 0 before the first.
+        phases: How many rounds there are.
     """
 
     epoch: int
@@ -62,6 +64,8 @@ class TrainProgress:
     metric: float | None
     seconds_left: float | None
     metric_name: str = "accuracy"
+    phase: int = 1
+    phases: int = 1
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,19 @@ _TRAINING = "training"
 _TEXTS = ("plan.json", "report.json")
 # these may differ when a run goes on: they change no weight
 _FREE = frozenset(
-    ("checkpoint_seconds", "eval_data", "gates", "metric", "out", "provider", "report", "resume", "run_dir", "threads")
+    (
+        "checkpoint_seconds",
+        "compile",
+        "device",
+        "eval_data",
+        "gates",
+        "out",
+        "provider",
+        "report",
+        "resume",
+        "run_dir",
+        "threads",
+    )
 )
 
 

@@ -216,4 +216,13 @@ class TrainingFields(Options):
             raise UsageError("--resume goes on with a run that was kept in a folder: name it with --run-dir.")
         if self.early_stop and self.val_data is None and not self.val_share:
             raise UsageError("--early-stop needs validation data: give --val-data or --val-share.")
-        self.train_options()
+        options = self.train_options()
+        idle = [name for name in type(options).__dataclass_fields__ if self._was_asked(name)]
+        if self.data is None and idle:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+            raise UsageError(f"{flags}: without --data nothing is trained. Give --data, or leave it out.")
+
+    def _was_asked(self, name: str) -> bool:
+        """Whether an option of the training loop was given that says nothing without training."""
+        field = type(self).model_fields.get(name)
+        return field is not None and name not in ("epochs", "metric", "seed") and getattr(self, name) != field.default

@@ -163,7 +163,7 @@ def test_toml_paths_start_from_its_folder(tmp_path: Path) -> None:
 
 def test_overrides_win_over_toml_and_keep_their_paths(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text('model = "net.onnx"\nflops = 0.4\nseed = 3\nlr = 0.1\n')
+    file.write_text('model = "net.onnx"\nflops = 0.4\nseed = 3\nlr = 0.1\ndata = "train.npz"\n')
     recipe = Recipe.from_toml(file, {"flops": "0.5", "out": "here.onnx", "seed": 0, "lr": None})
     assert recipe.flops == Budget("flops", 0.5)
     assert (recipe.out, recipe.seed, recipe.lr) == (Path("here.onnx"), 0, 0.1)
@@ -187,3 +187,8 @@ def test_unreadable_toml_is_an_input_error(tmp_path: Path, content: bytes | None
         Recipe.from_toml(file)
     assert error.value.exit_code == 1
     assert str(file) in str(error.value)
+
+
+def test_options_of_training_are_refused_when_nothing_is_trained() -> None:
+    with pytest.raises(UsageError, match="--lr, --ema: without --data nothing is trained"):
+        _recipe(lr=0.1, ema=0.9)

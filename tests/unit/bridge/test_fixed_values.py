@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from graphs import model_of
@@ -152,3 +153,18 @@ def test_bounds_of_max_and_min_are_constant():
       y = Mul(b, w)
     }"""
     assert roles(text) == {"low": "constant", "high": "constant", "w": "weight"}
+
+
+@pytest.mark.parametrize("kind", [ml_dtypes.bfloat16, np.float16])
+def test_tables_of_sixteen_bit_models_are_constant_in_float32_too(kind):
+    assert roles(TABLE, t=SINUSOID.astype(kind))["t"] == "constant"
+    assert roles(VECTOR, t=np.linspace(-1, 1, 16).astype(kind))["t"] == "constant"
+    assert roles(VECTOR, t=(10000.0 ** (-np.arange(16) / 16)).astype(kind))["t"] == "constant"
+
+
+@pytest.mark.parametrize("kind", [ml_dtypes.bfloat16, np.float16])
+@pytest.mark.parametrize("seed", range(20))
+def test_trained_scales_near_one_stay_weights_in_sixteen_bits(kind, seed):
+    noise = 0.01 * np.random.default_rng(seed).standard_normal((12, 16))
+    assert roles(TABLE, t=(1 + noise).astype(kind))["t"] == "weight"
+    assert roles(VECTOR, t=(1 + noise[0]).astype(kind))["t"] == "weight"

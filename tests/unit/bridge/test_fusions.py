@@ -69,6 +69,16 @@ def test_an_inner_tensor_that_is_a_graph_output_stays(name):
     assert len(module(_input(pattern))) == 2
 
 
+def test_relu_does_not_write_into_the_view_that_a_linear_step_gives():
+    text = """g (float[N,3,4] x, float[4,6] w, float[6] b) => (float[N,3,6] y) {
+      m = MatMul(x, w)
+      a = Add(m, b)
+      y = Relu(a)
+    }"""
+    (linear,) = find_fusions(to_torch(model_of(text)).model)
+    assert [node.op for node in linear.nodes] == ["Add", "MatMul"]
+
+
 def test_replaced_values_reach_a_fused_step():
     pattern = PATTERNS["linear"]
     module = _module(pattern)
@@ -93,8 +103,20 @@ INPUT = "g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }"
 OTHER_SLOPE = "g (float[N,4] x) => (float[N,4] y) { h = HardSigmoid(x)  y = Mul(x, h) }"
 
 
+MORE_AXES = """g (float[N,4] x) => (float[A,B,C,4] y) {
+  root = Constant<value = float {1.4142135}>()
+  one = Constant<value = float {1.0}>()
+  half = Constant<value = float[1,1,1,1] {0.5}>()
+  d = Div(x, root)
+  e = Erf(d)
+  p = Add(e, one)
+  m = Mul(x, p)
+  y = Mul(m, half)
+}"""
+
+
 @pytest.mark.parametrize(
-    "text", [NOT_LINEAR, OTHER_GATE, READ_TWICE, OVER_ROWS, OTHER_SLOPE, KEPT_FOR_A_GRADIENT, INPUT]
+    "text", [NOT_LINEAR, OTHER_GATE, READ_TWICE, OVER_ROWS, OTHER_SLOPE, KEPT_FOR_A_GRADIENT, INPUT, MORE_AXES]
 )
 def test_what_only_looks_like_a_pattern_is_left_alone(text):
     module = to_torch(model_of(text))
@@ -102,19 +124,24 @@ def test_what_only_looks_like_a_pattern_is_left_alone(text):
     assert module._program.hidden == frozenset()
 
 
-def test_attention_falls_back_where_the_kernel_broadcasts_differently():
-    text = """g (float[N,1,5,4] x, float[4,4] w, float[3,2,1,5] mask) => (float[N,2,5,4] y) {
-      k = MatMul(x, w)
-      t = Transpose<perm=[0,1,3,2]>(k)
-      s = MatMul(x, t)
-      m = Add(s, mask)
-      p = Softmax<axis=-1>(m)
-      y = MatMul(p, x)
-    }"""
-    module = to_torch(model_of(text))
+MASKED = """g (float[N,1,5,4] x, float[4,4] w, float[SHAPE] mask) => (float[N,M,5,4] y) {
+  k = MatMul(x, w)
+  t = Transpose<perm=[0,1,3,2]>(k)
+  s = MatMul(x, t)
+  m = Add(s, mask)
+  p = Softmax<axis=-1>(m)
+  y = MatMul(p, x)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("mask", "batch", "expected"), [("3,2,1,5", 1, (3, 2, 5, 4)), ("5", 2, (2, 1, 5, 4)), ("5,1", 2, (2, 1, 5, 4))]
+)
+def test_attention_takes_every_mask_that_broadcasts(mask, batch, expected):
+    module = to_torch(model_of(MASKED.replace("SHAPE", mask)))
     assert len(find_fusions(module.model)) == 1
-    x = torch.randn(1, 1, 5, 4, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(batch, 1, 5, 4, generator=torch.Generator().manual_seed(0))
     fused = module(x)
     module._program = compile_lean(module.model, lambda: False, fuse=False)
     torch.testing.assert_close(fused, module(x))
-    assert fused.shape == (3, 2, 5, 4)
+    assert fused.shape == expected

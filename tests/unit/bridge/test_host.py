@@ -84,3 +84,57 @@ def test_the_plain_program_keeps_every_node_and_every_size_a_tensor():
     assert len(program.steps) == len(list(model.nodes))
     assert not program.hosted
     assert not program.hidden
+
+
+def test_the_size_of_one_axis_is_an_integer_when_squeeze_names_no_axes():
+    text = """g (int64[N,L] tokens) => (int64[L2] y) {
+      size = Shape<start=1, end=2>(tokens)
+      length = Squeeze(size)
+      one = Constant<value = int64 {1}>()
+      zero = Constant<value = int64 {0}>()
+      longer = Add(length, one)
+      y = Range(zero, longer, one)
+    }"""
+    proto = model_of(text, ("tokens",))
+    module = to_torch(proto)
+    hosted = {name for name, slot in module._program.slots.items() if slot in module._program.hosted}
+    assert {"size", "length", "longer"} <= hosted
+    for shape in ((2, 5), (1, 3)):
+        tokens = np.zeros(shape, np.int64)
+        np.testing.assert_array_equal(module(torch.from_numpy(tokens)), answers(proto, {"tokens": tokens})["y"])
+
+
+RANGES = """g (float[N,L] x) => (int64[A] hosted, int64[B] computed, int64[C] backwards) {
+  shape = Shape(x)
+  zero = Constant<value = int64 {0}>()
+  one = Constant<value = int64 {1}>()
+  minus = Constant<value = int64 {-1}>()
+  five = Constant<value = int64 {5}>()
+  length = Gather(shape, one)
+  limit = Sub(length, five)
+  hosted = Range(zero, limit, one)
+  total = ReduceSum<keepdims=0>(x)
+  whole = Cast<to=7>(total)
+  negative = Neg(whole)
+  computed = Range(zero, negative, one)
+  backwards = Range(zero, length, minus)
+}"""
+
+
+@pytest.mark.parametrize("length", [3, 5, 7])
+def test_a_range_whose_limit_lies_in_front_of_its_start_is_empty(length):
+    proto, x = model_of(RANGES), np.ones((1, length), np.float32)
+    module = to_torch(proto)
+    for name, found in zip(module.output_names, module(torch.from_numpy(x)), strict=True):
+        np.testing.assert_array_equal(found.numpy(), answers(proto, {"x": x})[name])
+
+
+def test_a_cast_to_int32_wraps_around():
+    text = """g (float[N,L] x) => (int32[R] y) {
+      shape = Shape(x)
+      end = Constant<value = int64[2] {9223372036854775807, 2147483648}>()
+      all = Concat<axis=0>(shape, end)
+      y = Cast<to=6>(all)
+    }"""
+    proto, x = model_of(text), np.zeros((2, 3), np.float32)
+    np.testing.assert_array_equal(to_torch(proto)(torch.from_numpy(x)).numpy(), answers(proto, {"x": x})["y"])

@@ -158,3 +158,21 @@ def test_reading_the_bytes_of_a_float16_is_refused():
     model = load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 26)], ir_version=10))
     with pytest.raises(ModelError, match="BitCast 'b' reads the bytes"):
         for_training(model)
+
+
+def test_bfloat16_constants_come_as_bfloat16():
+    value = helper.make_tensor("v", TensorProto.BFLOAT16, [1], [1.5])
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["of_shape"], value=value),
+        helper.make_node("Cast", ["x"], ["sizes"], to=TensorProto.INT64),
+        helper.make_node("ConstantOfShape", ["sizes"], ["of_data"], value=value),
+        helper.make_node("Constant", [], ["constant"], value=value),
+    ]
+    shapes = {"of_shape": ["A"], "of_data": ["B", "C"], "constant": [1]}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])], outputs)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    found = to_torch(proto)(torch.tensor([2.0, 3.0]))
+    assert [(t.dtype, tuple(t.shape)) for t in found] == [(torch.bfloat16, shape) for shape in ((2,), (2, 3), (1,))]
+    assert all(bool((t == 1.5).all()) for t in found)

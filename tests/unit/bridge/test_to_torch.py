@@ -220,6 +220,15 @@ def test_copies_have_a_mode_and_weights_of_their_own():
     assert not module.training
 
 
+def test_a_module_without_data_can_be_copied():
+    module = to_torch(convnet()).to("meta")
+    module.requires_grad_(False)
+    copied = copy.deepcopy(module)
+    assert {name: (p.device.type, p.requires_grad) for name, p in copied.named_parameters()} == {
+        name: ("meta", False) for name, _ in module.named_parameters()
+    }
+
+
 def test_module_is_unaffected_when_the_model_changes_later():
     model = load_model(convnet())
     module = to_torch(model)

@@ -13,7 +13,7 @@ from pruning import Analysed, analysed, plan_of, random_plan
 
 from onnxprune.core.errors import DataError, UsageError
 from onnxprune.core.plan import Plan
-from onnxprune.graph import Model
+from onnxprune.graph import Model, load_model
 from onnxprune.groups import prune
 from onnxprune.groups.masking import plan_masks, touched
 from onnxprune.recover import METHODS, Method, RecoverOptions, RecoveryRecord
@@ -240,6 +240,47 @@ def test_half_precision_weights_stay_half_precision():
     _, found, record = _recover(item, random_plan(item.analysis), batches)
     assert record.error_after < record.error_before
     assert all(found.read(name).dtype == np.float16 for name in ("v", "u"))
+
+
+def _damaged(text: str, shape: tuple[int, ...]) -> list[RecoveryRecord]:
+    """What recovers a net whose weight `w` was changed: least squares alone, and all methods."""
+    model = load_model(model_of(text))
+    slim = model.copy()
+    slim.replace("w", model.read("w") * RNG(0).uniform(0.5, 1.5, model.read("w").shape).astype(np.float32))
+    batches = tuple({"x": RNG(i).standard_normal(shape).astype(np.float32)} for i in range(4))
+    return [
+        recover(model, slim, Calibration(batches, 3), lambda _: (), RecoverOptions(methods=methods))[1]
+        for methods in (METHODS[:1], METHODS)
+    ]
+
+
+@pytest.mark.parametrize("bias", ["8,4", "8,1"])
+def test_gemm_whose_bias_differs_from_row_to_row_is_left_alone(bias):
+    text = f"g (float[8,6] x, float[6,4] w, float[{bias}] b) => (float[8,4] y) {{ y = Gemm(x, w, b) }}"
+    record, _ = _damaged(text, (8, 6))
+    assert record.skipped == (("gemm_0", "Gemm 'gemm_0' adds a bias that differs from row to row"),)
+
+
+def test_layer_that_an_addition_stretches_is_fitted_to_its_own_output():
+    text = """g (float[N,2,6] x, float[6,1] w, float[6,8] v) => (float[N,2,8] y) {
+      r = MatMul(x, v)
+      t = MatMul(x, w)
+      y = Add(t, r)
+    }"""
+    record, _ = _damaged(text, (32, 2, 6))
+    assert record.error_after < 1e-4 * record.error_before
+
+
+def test_normalisation_with_a_computed_scale_is_left_alone():
+    text = """g (float[N,6,2,2] x, float[4,6,1,1] w, float[4] s, float[4] b, float[4] m, float[4] v)
+      => (float[N,4,2,2] y) {
+      e = Exp(s)
+      c = Conv(x, w)
+      y = BatchNormalization(c, e, b, m, v)
+    }"""
+    _, record = _damaged(text, (32, 6, 2, 2))
+    assert record.error_after < 1e-4 * record.error_before
+    assert all("batchnormalization" not in layer.node for stage in record.stages for layer in stage.layers)
 
 
 def test_one_batch_is_not_enough():
