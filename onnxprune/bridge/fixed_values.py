@@ -1,7 +1,8 @@
 """Values that no training made: tables, counters, masks and the constants of image normalisation.
 
 An exporter writes a buffer like a weight, and names are no evidence, so the values themselves must tell.
-Each rule asks for what learned numbers cannot be by chance, and leaves the rest a weight.
+Each rule asks for what learned numbers cannot be by chance, and leaves the rest a weight. "Equal" allows
+for rounding to the type, to 16 bits where float32 values come from there; so a table must span far more.
 
     circle       pairs (c, s) with c² + s² = r² for one r, at eight angles or more: cosines and sines of rotary
                  and sinusoidal positions, in two tensors of one shape or side by side in one
@@ -30,10 +31,12 @@ Reader = tuple[gs.Node, int]
 
 _FEWEST = 8
 _ANGLE_STEP = 1e-3
+_MARGIN = 16
 _LARGEST_MASKED = -100.0
 _MOST_COLOURS = 4
 _IMAGE_RANK = 4
 _SMALLEST_TRIANGLE = 4
+_BFLOAT16_EPS, _FLOAT16_EPS = 2.0**-8, 2.0**-11
 _MOVERS = frozenset(
     ("Cast", "Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 )
@@ -89,7 +92,9 @@ def _is_progression(values: NDArray[Any]) -> bool:
     if values.size < _FEWEST or max(values.shape) < _FEWEST or not bool(np.isfinite(values).all()):
         return False
     steps = [np.diff(_sample(values, axis).astype(np.float64)) for axis in range(values.ndim)]
-    tolerance = 4 * _eps(values.dtype) * float(np.abs(values).max())
+    tolerance = 4 * _eps(values) * float(np.abs(values).max())
+    if float(values.max()) - float(values.min()) <= _MARGIN * tolerance:
+        return False  # all but constant, such as trained scales
     moving = [step for step in steps if step.size and bool((np.abs(step) > tolerance).any())]
     if not moving or min(step.size + 1 for step in moving) < _FEWEST:
         return False
@@ -114,11 +119,27 @@ def _is_geometric(values: NDArray[Any]) -> bool:
     if bool((wide == 0).any()):
         return False
     ratios = wide[1:] / wide[:-1]
-    return bool(np.ptp(ratios) <= 8 * _eps(values.dtype) * abs(float(ratios[0])))
+    return bool(np.ptp(ratios) <= 8 * _eps(values) * abs(float(ratios[0])))
 
 
-def _eps(dtype: np.dtype[Any]) -> float:
-    return {2: 2.0**-8 if dtype.name == "bfloat16" else 2.0**-11, 4: 2.0**-23}.get(dtype.itemsize, 2.0**-52)
+def _eps(values: NDArray[Any]) -> float:
+    """Returns the relative rounding of the type that values were made in: that of 16 bits where they fit."""
+    if values.dtype != np.float32:
+        return {"bfloat16": _BFLOAT16_EPS, "float16": _FLOAT16_EPS}.get(values.dtype.name, 2.0**-52)
+    few = np.asarray(values.flat[: 4 * _FEWEST])  # most weights have more bits in their first entries
+    for eps, fits in ((_BFLOAT16_EPS, _fits_bfloat16), (_FLOAT16_EPS, _fits_float16)):
+        if fits(few) and fits(values):
+            return eps
+    return 2.0**-23
+
+
+def _fits_bfloat16(values: NDArray[Any]) -> bool:
+    return not bool((values.view(np.uint32) & 0xFFFF).any())
+
+
+def _fits_float16(values: NDArray[Any]) -> bool:
+    with np.errstate(over="ignore"):
+        return bool((values.astype(np.float16) == values).all())
 
 
 def _pairs_in_one(values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
@@ -141,14 +162,15 @@ def _on_a_circle(cosines: NDArray[Any], sines: NDArray[Any]) -> bool:
     if cosines.size < _FEWEST:
         return False
     few = slice(0, 4 * _FEWEST)  # most weights fail on their first entries
-    slack = 32 * _eps(cosines.dtype)
+    slack = 32 * max(_eps(cosines), _eps(sines))
     for part in (few, slice(None)):
         c, s = (x.reshape(-1)[part].astype(np.float64) for x in (cosines, sines))
         norms = c * c + s * s
         norms = norms[norms > 0]
         if not norms.size or np.ptp(norms) > slack * norms.max():
             return False
-    angles = np.unique(np.round(np.arctan2(s, c) / _ANGLE_STEP))
+    # what rounding may do to a radius must not make an angle: trained scales near one are no table
+    angles = np.unique(np.round(np.arctan2(s, c) / max(_ANGLE_STEP, slack)))
     return angles.size >= _FEWEST
 
 

@@ -88,6 +88,7 @@ def _plan_node(node: gs.Node, plan: HostPlan, model: Model) -> None:
             tuple(plan.types.get(name) for name in names),
             tuple(plan.values.get(name) for name in names),
             tuple(bool(name) for name in names),
+            tuple(None if tensor.shape is None else len(tensor.shape) for tensor in node.inputs),
         )
     )
     if found is None:

@@ -60,6 +60,7 @@ class HostNode:
         types: Types; None for tensors and absent inputs.
         values: Values, where they are constant.
         present: Which inputs the node has.
+        ranks: Numbers of axes, where the model declares them.
     """
 
     op: str
@@ -68,6 +69,7 @@ class HostNode:
     types: tuple[HostType | None, ...]
     values: tuple[HostValue | None, ...]
     present: tuple[bool, ...]
+    ranks: tuple[int | None, ...]
 
     def all_plain(self) -> list[HostType] | None:
         """Returns the types of all inputs, or None where one is a tensor."""
@@ -115,7 +117,9 @@ _REDUCTIONS: dict[str, HostFunction] = {
 
 
 def _truncated(x: Any, y: Any) -> Any:
-    return x // y if (x >= 0) == (y > 0) else -(-x // y)
+    # not (x >= 0) == (y > 0): a tracer has no equality of two symbolic truths
+    alike = x >= 0 if y > 0 else x < 0
+    return x // y if alike else -(-x // y)
 
 
 def _broadcast(function: HostFunction, *values: Any) -> Any:
@@ -140,7 +144,9 @@ def _shape(node: HostNode) -> Found:
     start, end = node.attrs.get("start", 0), node.attrs.get("end")
     kind = node.types[0]
     if kind is None:
-        return lambda x: tuple(x.shape[start:end]), HostType(torch.int64, 1)
+        # a Squeeze without axes, as exporters put behind the size of one axis, needs the length
+        length = None if node.ranks[0] is None else len(range(node.ranks[0])[start:end])
+        return lambda x: tuple(x.shape[start:end]), HostType(torch.int64, 1, length)
     if kind.rank and kind.length is None:
         return lambda x: (len(x),)[start:end], HostType(torch.int64, 1)
     whole = (() if kind.length is None else (kind.length,))[start:end]
@@ -170,7 +176,14 @@ def _cast(node: HostNode) -> Found:
     kind = HostType(dtype, kinds[0].rank, kinds[0].length)
     if kinds[0].dtype is torch.bool:
         return (lambda x: _broadcast(lambda v: 1 if v else 0, x)), kind
+    if dtype is torch.int32 and kinds[0].dtype is torch.int64:
+        return (lambda x: _broadcast(_wrapped, x)), kind
     return (lambda x: x), kind
+
+
+def _wrapped(v: Any) -> Any:
+    """An int64 as int32; a symbolic one is a size, which fits."""
+    return (v + 2**31) % 2**32 - 2**31 if isinstance(v, int) else v
 
 
 def _unary(node: HostNode) -> Found:

@@ -126,6 +126,8 @@ def _obstacle(node: gs.Node, slot: int, graph: _Graph) -> str | None:
         return f"{describe(node)} shares its weight '{name}' with another reader"
     if input_name(node, 2) and input_name(node, 2) not in graph.known:
         return f"{describe(node)} computes its bias at run time"
+    if node.op == "Gemm" and input_name(node, 2) and not _goes_by_columns(graph.known[input_name(node, 2)]):
+        return f"{describe(node)} adds a bias that differs from row to row"
     if node.op == "MatMul" and len(weight.shape) != 2:
         return f"{describe(node)} has a weight of {len(weight.shape)} axes"
     if node.op == "Gemm" and (attribute(node, "transA", 0) or attribute(node, "alpha", 1.0) == 0):
@@ -165,6 +167,12 @@ def _runs_over(graph: _Graph, name: str, channels: int, axis: int) -> bool:
     shape = [int(n) for n in constant.shape]
     whole = len(shape) >= -axis and shape[axis] == channels and int(np.prod(shape)) == channels
     return whole and is_float(np.dtype(constant.dtype))
+
+
+def _goes_by_columns(bias: gs.Constant) -> bool:
+    """Whether the C of a Gemm is one number, or one row for all samples."""
+    shape = [int(n) for n in bias.shape]
+    return all(n == 1 for n in shape[:-1])
 
 
 def _with_sums(layer: LinearLayer, graph: _Graph) -> LinearLayer:

@@ -10,6 +10,8 @@ import torch
 
 from onnxprune.bridge.host_rules import HostType
 from onnxprune.ops.base import attribute
+from onnxprune.ops.identity import tensor_of
+from onnxprune.ops.shape import range_bounds
 
 __all__ = ["maker", "with_tensors"]
 
@@ -23,10 +25,12 @@ def maker(node: gs.Node, kinds: Sequence[HostType | None]) -> Callable[..., torc
         return None
     if node.op == "Range":
         dtype = kinds[0].dtype  # type: ignore[union-attr]  # there is a first one, and it is no None
-        return lambda start, limit, delta, device: torch.arange(start, limit, delta, dtype=dtype, device=device)
+        return lambda start, limit, delta, device: torch.arange(
+            *range_bounds(start, limit, delta), dtype=dtype, device=device
+        )
     if node.op == "ConstantOfShape":
         value = attribute(node, "value")
-        fill = torch.zeros(1) if value is None else torch.from_numpy(value.values.reshape(1).copy())
+        fill = torch.zeros(1) if value is None else tensor_of(value.values.reshape(1))
         entry, kept = fill.item(), fill.dtype
         return lambda shape, device: torch.full(shape, entry, dtype=kept, device=device)
     return None

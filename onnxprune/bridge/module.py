@@ -139,8 +139,9 @@ class OnnxModule(Scope):
         with torch.no_grad():
             for name, (table, key) in self._cells.items():
                 copied_table, copied_key = copy._cells[name]
-                copied_table[copied_key].data = table[key].detach().clone()
-                copied_table[copied_key].requires_grad_(table[key].requires_grad)
+                value = table[key].detach().clone()
+                parameter = isinstance(table[key], torch.nn.Parameter)
+                copied_table[copied_key] = torch.nn.Parameter(value, table[key].requires_grad) if parameter else value
         copy.training = self.training
         return copy
 

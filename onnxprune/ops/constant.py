@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxprune.ops.base import TwinContext
+from onnxprune.ops.identity import tensor_of
 from onnxprune.ops.registry import register_twin
 from onnxprune.ops.twin import Twin
 
@@ -26,9 +27,7 @@ class Constant(Twin):
     names = ("Constant",)
 
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
-        import torch
-
         name, value = next(iter(node.attrs.items()))
         array = value.values if isinstance(value, gs.Constant) else np.array(value, dtype=_TYPES[name])
-        tensor = torch.from_numpy(np.array(array))
+        tensor = tensor_of(array)
         return lambda: tensor

@@ -25,6 +25,7 @@ from onnxprune.ops.base import (
     describe,
 )
 from onnxprune.ops.common import pin_input, set_all
+from onnxprune.ops.identity import tensor_of
 from onnxprune.ops.registry import register_op
 from onnxprune.ops.run_time_sizes import sizes_change
 
@@ -72,7 +73,7 @@ class ConstantOfShape(OpRule):
     def torch(self, node: gs.Node, ctx: TwinContext) -> TorchFunction:
         import torch
 
-        fill = torch.from_numpy(self._fill(node))
+        fill = tensor_of(self._fill(node))
         static = ctx.constant(node.inputs[0].name)
 
         def constant_of_shape(shape: torch.Tensor) -> torch.Tensor:

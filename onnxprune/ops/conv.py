@@ -57,8 +57,9 @@ def keep_groups(node: gs.Node, edit: Edit) -> None:
 
 
 def _sizes(weight: gs.Tensor) -> list[int] | None:
-    """The kernel's size per axis where the weight is an initializer."""
-    return [int(size) for size in weight.shape[2:]] if isinstance(weight, gs.Constant) else None
+    """The kernel's size per axis where the weight is an initializer (in QLinearConv, the scale of x has its place)."""
+    known = isinstance(weight, gs.Constant) and len(weight.shape) > 2
+    return [int(size) for size in weight.shape[2:]] if known else None
 
 
 @register_op
@@ -113,7 +114,7 @@ class Conv(OpRule):
             function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
             strides = win.strides
             if _skips(weight.shape[2:], before, strides):
-                x, strides = x[_every(strides)], [1] * rank
+                x, strides = x[_every(strides)], (1,) * rank
             return function(x, weight, bias, strides, before, win.dilations, group)
 
         kernel = attribute(node, "kernel_shape") or _sizes(node.inputs[1])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxprune.core.errors import ModelError
 from onnxprune.ops.base import AxisContext, AxisList, OpRule, TwinContext
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnxprune.ops.base import TorchFunction
 
-__all__ = ["Cast", "CastLike", "Dropout", "Identity", "torch_dtype"]
+__all__ = ["Cast", "CastLike", "Dropout", "Identity", "tensor_of", "torch_dtype"]
 
 
 def torch_dtype(onnx_type: int | np.dtype[np.generic] | type) -> torch.dtype:
@@ -48,6 +49,16 @@ def torch_dtype(onnx_type: int | np.dtype[np.generic] | type) -> torch.dtype:
             "with, so the model cannot be retrained. Compress without --data, or convert the model to float32 first."
         )
     return types[number]
+
+
+def tensor_of(array: NDArray[Any]) -> torch.Tensor:
+    """Returns a copy of an array as a tensor of its shape and element type, bfloat16 included."""
+    import torch
+
+    copy = np.array(array)
+    if copy.dtype.name == "bfloat16":  # a type of ml_dtypes, which torch does not take
+        return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(copy)
 
 
 class _PassThrough(OpRule):

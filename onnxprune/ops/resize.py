@@ -23,6 +23,7 @@ from onnxprune.ops.base import (
 )
 from onnxprune.ops.common import constant_entries, pin_input
 from onnxprune.ops.interpolate import ResizeOptions, resize
+from onnxprune.ops.plain_ints import PlainInts, ints
 from onnxprune.ops.registry import register_op
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Resize(OpRule):
     """Resize by scales or to sizes."""
 
     names = ("Resize", "Upsample")
+    plain_inputs = (SIZES_SLOT,)
 
     def axes(self, node: gs.Node, ctx: AxisContext) -> list[AxisList]:
         for slot in range(1, len(node.inputs)):
@@ -99,17 +101,24 @@ class Resize(OpRule):
             value = ctx.constant(input_name(node, slot)) if input_name(node, slot) else None
             return None if value is None or value.size == 0 else [float(v) for v in value.reshape(-1)]
 
-        static_roi = None if old_form else constant(1)
         static_scales = attribute(node, "scales") or constant(1 if old_form else 2)
-        static_sizes = None if old_form else constant(SIZES_SLOT)
+        static_roi, static_floats = (None, None) if old_form else (constant(1), constant(SIZES_SLOT))
+        static_sizes = None if static_floats is None else [int(size) for size in static_floats]
 
-        def run(x: torch.Tensor, *inputs: torch.Tensor | None) -> torch.Tensor:
-            given = [None if t is None or t.numel() == 0 else [float(v) for v in t.tolist()] for t in inputs]
-            given += [None] * (3 - len(given))
+        def run(
+            x: torch.Tensor,
+            first: torch.Tensor | None = None,
+            second: torch.Tensor | None = None,
+            sizes: torch.Tensor | PlainInts | None = None,
+        ) -> torch.Tensor:
+            # the tensor of a constant is never read: a compiler cannot follow, and a device would wait
             if old_form:
-                return resize(x, options, None, static_scales or given[0], None)
-            sizes = static_sizes or given[2]
-            whole = None if sizes is None else [int(s) for s in sizes]
-            return resize(x, options, static_roi or given[0], static_scales or given[1], whole)
+                return resize(x, options, None, static_scales or _entries(first), None)
+            roi, scales = static_roi or _entries(first), static_scales or _entries(second)
+            return resize(x, options, roi, scales, static_sizes or (None if sizes is None else ints(sizes) or None))
 
         return run
+
+
+def _entries(value: torch.Tensor | None) -> list[float] | None:
+    return None if value is None or value.numel() == 0 else [float(v) for v in value.tolist()]

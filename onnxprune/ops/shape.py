@@ -22,7 +22,7 @@ from onnxprune.ops.registry import register_op
 if TYPE_CHECKING:
     from onnxprune.ops.base import TorchFunction
 
-__all__ = ["Range", "Shape", "Size"]
+__all__ = ["Range", "Shape", "Size", "range_bounds"]
 
 _CARRIERS = {
     "Add", "And", "Cast", "Concat", "Div", "Equal", "Expand", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less",
@@ -124,6 +124,11 @@ class Size(OpRule):
         return lambda x: torch.tensor(x.numel(), dtype=torch.int64)
 
 
+def range_bounds(start: float, limit: float, delta: float) -> tuple[float, float, float]:
+    """Returns bounds that torch takes: a limit in front of the start is an error there, and no numbers in ONNX."""
+    return start, (limit if (limit - start) * delta > 0 else start), delta
+
+
 @register_op
 class Range(OpRule):
     """Numbers from start to limit by delta."""
@@ -139,5 +144,5 @@ class Range(OpRule):
         import torch
 
         return lambda start, limit, delta: torch.arange(
-            start.item(), limit.item(), delta.item(), dtype=start.dtype, device=start.device
+            *range_bounds(start.item(), limit.item(), delta.item()), dtype=start.dtype, device=start.device
         )

@@ -73,13 +73,13 @@ class Recipe(TrainingFields):
         """
         if not self.budgets:
             raise UsageError("There is no budget to meet. Give --flops, --params or --size, for example --flops 0.5.")
-        super().check_together()
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:
             raise UsageError(f"--dense-epochs {self.dense_epochs} needs training data. Give --data.")
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
+        super().check_together()
         _ = self.turns
         seen: dict[Path, str] = {}
         places = (("--out", self.out_path), ("--report", self.report_path), ("--run-dir", self.run_path))

@@ -33,7 +33,7 @@ Float64 = NDArray[np.float64]
 
 
 def find_norms(model: Model) -> list[gs.Node]:
-    """Returns the BatchNormalization nodes that own their statistics and shift."""
+    """Returns the BatchNormalization nodes that own their statistics and shift, and have a constant scale."""
     read_by = readers(model)
     return [
         node
@@ -41,6 +41,7 @@ def find_norms(model: Model) -> list[gs.Node]:
         if node.op == "BatchNormalization"
         and not frozen_statistics(node, read_by)
         and len(read_by.get(node.inputs[2].name, ())) == 1
+        and node.inputs[1].name in read_by
         and not attribute(node, "training_mode", 0)
     ]
 

@@ -141,12 +141,14 @@ class Sweep:
             total: Whether it makes up for what its residual branch lost; not where adding the
                 branch repeats it.
         """
+        plain = self.targets(layer.plain)
         if total and layer.residual:
             sums, branches = self.targets(layer.total), self.inputs(layer.residual)
-            pairs = list(zip(sums, branches, strict=True))
-            if all(left.shape == right.shape for left, right in pairs):
-                return [left - right for left, right in pairs]
-        return self.targets(layer.plain)
+            # where the Add stretches one side, no row of the sum is the target of one row of the layer
+            triples = list(zip(plain, sums, branches, strict=True))
+            if all(y.shape == left.shape == right.shape for y, left, right in triples):
+                return [left - right for _, left, right in triples]
+        return plain
 
     def rows(
         self, layer: LinearLayer, aims: Sequence[torch.Tensor], count: int, rng: np.random.Generator

@@ -106,10 +106,11 @@ def _attention(scale: float, *, guarded: bool) -> Callable[..., torch.Tensor]:
 
 
 def _suits(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> bool:
-    """Whether the kernel broadcasts as the nodes do: the mask may be stretched, nothing else."""
+    """Whether the kernel broadcasts as the nodes do: a mask of two axes or more may be stretched, nothing else."""
     if not query.dim() == keys.dim() == values.dim() == 4 or not query.shape[:2] == keys.shape[:2] == values.shape[:2]:
         return False
     scores = (*query.shape[:3], keys.shape[3])
     if mask is None:
         return True
-    return mask.dim() <= 4 and all(m in (1, s) for m, s in zip(reversed(mask.shape), reversed(scores), strict=False))
+    sizes = zip(reversed(mask.shape), reversed(scores), strict=False)
+    return 2 <= mask.dim() <= 4 and all(m in (1, s) for m, s in sizes)

@@ -78,8 +78,11 @@ class GraphView:
         return self._roles.get(tensor.name) == "weight"
 
     def number(self, tensor: gs.Tensor) -> float | None:
-        """Returns the value of an initializer of one entry that is not trained, or None."""
-        if self._roles.get(tensor.name) != "constant" or set(self._shapes[tensor.name]) - {1}:
+        """Returns the value of an initializer of one entry that is not trained, or None.
+
+        One of two axes or more does not count: it may give the result more axes than the other operand has.
+        """
+        if self._roles.get(tensor.name) != "constant" or self._shapes[tensor.name] not in ((), (1,)):
             return None
         return float(self._model.read(tensor.name).reshape(-1)[0])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 import torch
 
+from onnxprune.bridge.fusions.linear import fuse_linear
 from onnxprune.bridge.fusions.pattern import Fused, GraphView
 
 __all__ = ["fuse_relu"]
@@ -16,7 +17,11 @@ __all__ = ["fuse_relu"]
 
 def fuse_relu(node: gs.Node, view: GraphView) -> Fused | None:
     """Relu of a fresh tensor that a Conv, BatchNormalization or Add made for it."""
-    if node.op != "Relu" or view.producer(node.inputs[0], "Add", "BatchNormalization", "Conv") is None:
+    if node.op != "Relu":
+        return None
+    source = view.producer(node.inputs[0], "Add", "BatchNormalization", "Conv")
+    # a linear step gives a view of what it computes, and writing into a view costs copies
+    if source is None or fuse_linear(source, view) is not None:
         return None
     name = str(node.inputs[0].name)
     return Fused((node,), (name,), torch.relu_, overwrites=(name,))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["table"]
+__all__ = ["cell", "lines", "table"]
 
 HEAD = (
     "architecture",
@@ -24,15 +24,23 @@ Record = Mapping[str, Any]
 
 def table(records: Sequence[Record]) -> str:
     """Returns a markdown table with one row per record, in the order given."""
-    rows = [_row(record) for record in records]
-    lines = [HEAD, ("---",) * len(HEAD), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    return lines(HEAD, [_row(record) for record in records])
+
+
+def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a markdown table of finished cells."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)) + "\n"
+
+
+def cell(text: str) -> str:
+    """Returns `text` as it can stand in a cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _row(record: Record) -> tuple[str, ...]:
     names = str(record["name"]), str(record["exporter"])
     if "nodes" not in record:
-        return (*names, "", "", "", "", "", "", "", _cell(record["failure"]))
+        return (*names, "", "", "", "", "", "", "", cell(record.get("failure", "not measured")))
     return (
         *names,
         str(record["nodes"]),
@@ -63,8 +71,4 @@ def _remarks(record: Record) -> list[str]:
     )
     if not moving:
         remarks.append("static sizes only")
-    return [_cell(remark) for remark in remarks]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return [cell(remark) for remark in remarks]

@@ -138,3 +138,20 @@ def test_a_cast_to_int32_wraps_around():
     }"""
     proto, x = model_of(text), np.zeros((2, 3), np.float32)
     np.testing.assert_array_equal(to_torch(proto)(torch.from_numpy(x)).numpy(), answers(proto, {"x": x})["y"])
+
+
+def test_a_division_of_sizes_truncates_whatever_the_signs():
+    text = """g (float[A,B] x) => (int64[4] y) {
+      s = Shape<start=0, end=1>(x)
+      minus = Neg(s)
+      two = Constant<value = int64[1] {2}>()
+      minus_two = Constant<value = int64[1] {-2}>()
+      a = Div(s, two)
+      b = Div(s, minus_two)
+      c = Div(minus, two)
+      d = Div(minus, minus_two)
+      y = Concat<axis=0>(a, b, c, d)
+    }"""
+    module = to_torch(model_of(text))
+    for rows in (5, 4, 0):
+        assert module(torch.zeros(rows, 1)).tolist() == [rows // 2, -(rows // 2), -(rows // 2), rows // 2]
