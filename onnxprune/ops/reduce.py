@@ -96,7 +96,7 @@ class Reduce(OpRule):
 
         functions: dict[str, Callable[[torch.Tensor, list[int], bool], torch.Tensor]] = {
             "ReduceL1": lambda x, d, k: x.abs().sum(d, keepdim=k),
-            "ReduceL2": lambda x, d, k: x.square().sum(d, keepdim=k).sqrt(),
+            "ReduceL2": _length,
             "ReduceLogSum": lambda x, d, k: x.sum(d, keepdim=k).log(),
             "ReduceLogSumExp": lambda x, d, k: torch.logsumexp(x, d, keepdim=k),
             "ReduceMax": lambda x, d, k: _extreme(x, d, k, largest=True),
@@ -118,6 +118,16 @@ class Reduce(OpRule):
             return function(x, dims, keep) if dims else _pointwise(node.op, x)
 
         return reduce
+
+
+def _length(x: torch.Tensor, dims: list[int], keep: bool) -> torch.Tensor:
+    """Returns Euclidean lengths, whose gradient at zero is zero: the root of a sum of squares has none there."""
+    import torch
+
+    if x.is_floating_point():
+        length: torch.Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=keep)
+        return length
+    return x.square().sum(dims, keepdim=keep).sqrt()
 
 
 def _extreme(x: torch.Tensor, dims: list[int], keep: bool, *, largest: bool) -> torch.Tensor:

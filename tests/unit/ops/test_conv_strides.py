@@ -1,4 +1,4 @@
-"""1×1 convolutions with a stride: PyTorch's own weight gradient writes past its memory on few channels, ours does not."""
+"""1×1 convolutions with a stride: PyTorch's weight gradient writes past its memory on few channels, ours does not."""
 
 from __future__ import annotations
 
