@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -30,6 +32,34 @@ def output_error(path: Path, error: OSError) -> OutputError:
     else:
         advice = "Write elsewhere"
     return OutputError(f"{path} could not be written: {error.strerror or error}. {advice}. Nothing was changed.")
+
+
+def _prefix(target: Path) -> str:
+    """How hidden folders for `target` begin that processes of this machine make."""
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f".{target.name[:100]}.{machine}-"
+
+
+def _sweep(target: Path) -> None:
+    """Removes hidden folders that a killed process of this machine left beside `target`."""
+    prefix = _prefix(target)
+    with contextlib.suppress(OSError):  # what cannot be listed cannot be written either, and that is told
+        for old in target.parent.iterdir():
+            number = old.name.removeprefix(prefix).split("-")[0]
+            if old.name.startswith(prefix) and old.suffix == ".tmp" and number.isdecimal() and not _alive(int(number)):
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere the same call ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it lives and is another user's
+        return True
+    return True
 
 
 class Staging:
@@ -91,8 +121,10 @@ class Staging:
     def _folder(self, target: Path) -> Path:
         """Returns a hidden folder beside `target`; it is removed in the end, whatever happens."""
         number = 0
+        if target.parent not in self._folders:
+            _sweep(target)
         while target.parent not in self._folders:
-            hidden = target.with_name(f".{target.name[:100]}.{os.getpid()}-{number}.tmp")
+            hidden = target.with_name(f"{_prefix(target)}{os.getpid()}-{number}.tmp")
             number += 1
             if not os.path.lexists(hidden):
                 hidden.mkdir()

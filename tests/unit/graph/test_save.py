@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +274,21 @@ def test_opset_of_a_domain_that_is_not_imported_is_our_mistake() -> None:
     model.nodes[0].domain = "not.imported"
     with pytest.raises(InternalError, match=r"not\.imported"):
         model.to_proto()
+
+
+def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, signal\n"
+        "from onnxprune.graph import Staging\n"
+        "with Staging() as staging:\n"
+        "    staging.open(pathlib.Path('net.onnx')).write(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+    assert killed.returncode != 0
+    assert len(list(tmp_path.iterdir())) == 1
+    with Staging() as mine, Staging() as other:
+        other.open(tmp_path / "net.onnx").write(b"other")
+        mine.open(tmp_path / "net.onnx").write(b"mine")  # leaves alone what a living process writes
+        assert len(list(tmp_path.iterdir())) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
