@@ -27,7 +27,6 @@ from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
 from onnxprune.passes.keep_everything import KeepEverything
 from onnxprune.passes.measure_cut import MeasureCut
-from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
@@ -35,6 +34,7 @@ from onnxprune.passes.score_channels import ScoreChannels
 from onnxprune.passes.share_plan import SharePlan
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
+from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
 from onnxprune.recipe import Recipe
@@ -108,18 +108,7 @@ def _result(recipe: Recipe, bench: Bench, report: Report) -> Result:
 def _analyse(recipe: Recipe) -> list[Pass]:
     """The passes up to the groups."""
     return [
-        OpenData(
-            data=recipe.data,
-            eval_data=recipe.eval_data,
-            val_data=recipe.val_data,
-            val_share=recipe.val_share,
-            image_mean=recipe.image_mean,
-            image_std=recipe.image_std,
-            image_size=recipe.image_size,
-            skip_corrupt=recipe.skip_corrupt,
-            labels=recipe.label_kind,
-            seed=recipe.seed,
-        ),
+        data_pass(recipe),
         FoldConstants(),
         # what folding a lent normalisation leaves needs a place in later phases
         *([AddBiases()] if recipe.phases > 1 or recipe.dense_epochs else []),

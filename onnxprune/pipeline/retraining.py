@@ -17,10 +17,10 @@ from onnxprune.passes.fold_batchnorm import FoldBatchnorm
 from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
-from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import training_record
+from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.validating import check_interface, comparison_report
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
@@ -54,7 +54,7 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
     run_passes(
         [
             ImportModel(recipe.slim if recipe.teacher is None else recipe.teacher),
-            _open(recipe),
+            data_pass(recipe),
             FoldConstants(),
             FindShapes(),
         ],
@@ -108,21 +108,6 @@ def _student(recipe: Retraining, on_event: EventHandler) -> Model:
     bench = Bench(on_event=on_event)
     run_passes([ImportModel(recipe.slim), FoldConstants(), FindShapes()], bench)
     return bench.take("model", Model)
-
-
-def _open(recipe: Retraining) -> Pass:
-    return OpenData(
-        data=recipe.data,
-        eval_data=recipe.eval_data,
-        val_data=recipe.val_data,
-        val_share=recipe.val_share,
-        image_mean=recipe.image_mean,
-        image_std=recipe.image_std,
-        image_size=recipe.image_size,
-        skip_corrupt=recipe.skip_corrupt,
-        labels=recipe.label_kind,
-        seed=recipe.seed,
-    )
 
 
 def _check_aim(recipe: Retraining, data: Samples) -> None:
