@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxprune.core.class_axis import IGNORED_LABEL, class_axis
 from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 from onnxprune.graph.values import is_float
@@ -23,13 +24,10 @@ from onnxprune.train.found import LABELS
 from onnxprune.train.layout import fits
 from onnxprune.train.stored import Stored, chunk_rows
 
-__all__ = ["IGNORED", "LabelKind", "check_labels", "class_axis", "class_count", "dense_classes", "text_labels"]
+__all__ = ["LabelKind", "check_labels", "class_count", "dense_axis", "dense_classes", "text_labels"]
 
 LabelKind = Literal["classes", "any", "either"]
 """What labels are: of classes, or numbers that a loss of the user's reads; either where only a metric is the user's."""
-
-IGNORED = -100
-"""The label of positions that count for nothing."""
 
 AnyArray = NDArray[Any]
 
@@ -42,22 +40,9 @@ def class_count(outputs: Sequence[TensorSpec]) -> int | None:
     return None
 
 
-def class_axis(labels: Sequence[int], output: Sequence[int | str | None]) -> int | None:
-    """Returns the axis of an output that holds the classes which labels index, or None where they do not fit.
-
-    Args:
-        labels: Shape of the labels, samples first.
-        output: Shape of the output. Where both axes fit, three axes are taken for tokens (classes
-            last), more for images (classes second).
-    """
-    rank = len(output)
-    if rank < 3 or rank != len(labels) + 1:
-        return None
-    for axis in (rank - 1, 1) if rank == 3 else (1, rank - 1):
-        rest = [size for position, size in enumerate(output) if position not in (0, axis)]
-        if output[axis] != 1 and fits(labels[1:], rest):
-            return axis
-    return None
+def dense_axis(labels: Sequence[int], output: Sequence[int | str | None]) -> int | None:
+    """Returns `class_axis` of an output of three axes or more; None where labels do not fit, or are one a sample."""
+    return class_axis(output, labels) if len(output) > 2 else None
 
 
 def dense_classes(labels: Sequence[int], outputs: Sequence[TensorSpec]) -> tuple[str, int | None] | None:
@@ -65,7 +50,7 @@ def dense_classes(labels: Sequence[int], outputs: Sequence[TensorSpec]) -> tuple
     for spec in outputs:
         if spec.shape is None or spec.dtype is None or not is_float(spec.dtype):
             continue
-        axis = class_axis(labels, spec.shape)
+        axis = dense_axis(labels, spec.shape)
         if axis is not None:
             classes = spec.shape[axis]
             return spec.name, classes if isinstance(classes, int) else None
@@ -124,15 +109,15 @@ def _is_alike(labels: Sequence[int], outputs: Sequence[TensorSpec]) -> bool:
 def _are_shares(labels: AnyArray) -> bool:
     step = chunk_rows(labels)
     parts = (labels[start : start + step] for start in range(0, len(labels), step))
-    return all(bool((((part >= 0) & (part <= 1)) | (part == IGNORED)).all()) for part in parts)
+    return all(bool((((part >= 0) & (part <= 1)) | (part == IGNORED_LABEL)).all()) for part in parts)
 
 
 def _shares(where: str, labels: AnyArray) -> AnyArray:
     if not _are_shares(labels):
         raise DataError(
             f"{where}: `{LABELS}` have the shape of an output, {list(labels.shape)}, and are numbers outside 0..1. One "
-            f"number for each class or element lies in 0..1 ({IGNORED} marks those to leave out). Labels of another "
-            "meaning need a loss of your own."
+            f"number for each class or element lies in 0..1 ({IGNORED_LABEL} marks those to leave out). Labels of "
+            "another meaning need a loss of your own."
         )
     return labels.astype(np.float32, copy=False)
 
@@ -177,7 +162,7 @@ def _check_range(where: str, labels: AnyArray, classes: int | None, *, output: s
     for start in range(0, len(labels), step):
         part = labels[start : start + step]
         if output is not None:
-            part = part[part != IGNORED]
+            part = part[part != IGNORED_LABEL]
         if part.size == 0:
             continue
         low, high = int(part.min()), int(part.max())
@@ -185,5 +170,5 @@ def _check_range(where: str, labels: AnyArray, classes: int | None, *, output: s
             continue
         of = f"output {output!r}" if output is not None else "the model"
         known = f"classes 0..{classes - 1}" if classes is not None else "classes from 0 up"
-        spare = f" ({IGNORED} marks positions to leave out)" if output is not None else ""
+        spare = f" ({IGNORED_LABEL} marks positions to leave out)" if output is not None else ""
         raise DataError(f"{where}: `{LABELS}` lie in {low}..{high}, {of} has {known}{spare}. Class indices start at 0.")

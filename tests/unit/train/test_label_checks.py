@@ -8,7 +8,7 @@ import pytest
 from onnxprune.core.errors import DataError
 from onnxprune.graph import TensorSpec
 from onnxprune.train import open_data
-from onnxprune.train.label_checks import class_axis
+from onnxprune.train.label_checks import dense_axis
 
 X = (TensorSpec("x", np.dtype("float32"), ("n", 2)),)
 FLOAT = np.dtype("float32")
@@ -36,7 +36,7 @@ def _open(values, outputs, **options):
     ],
 )
 def test_class_axis_is_the_one_that_is_left_over(labels, output, axis):
-    assert class_axis(labels, output) == axis
+    assert dense_axis(labels, output) == axis
 
 
 def test_dense_class_indices_fit_maps_and_tokens():
