@@ -84,7 +84,13 @@ class OnnxModule(Scope):
         Args:
             values: Initializer name → the tensor to use in its place.
             inputs: Input name → tensor.
+
+        Raises:
+            UsageError: when a name is not among the initializers that the module computes with, or the
+                inputs are not the model's.
         """
+        if unknown := sorted(values.keys() - self._cells.keys()):
+            raise UsageError(f"The model has no parameter or buffer called {unknown[0]!r}.")
         return self._run(self._bound((), inputs), values)
 
     @contextmanager

@@ -42,10 +42,9 @@ from onnxprune.passes.retrain import CALIBRATION_SAMPLES, Retrain
 from onnxprune.pipeline import compressing
 from onnxprune.recipe import Recipe
 from onnxprune.train import Samples, TrainOptions, loop, open_data
-from onnxprune.train.feeding import Fed, Feeder
+from onnxprune.train.feeding import Fed
 from onnxprune.train.losses import Outputs
 from onnxprune.train.schedules import FIXED, adaptive_scale
-from onnxprune.train.workers import Workers
 
 EVALUATED_AT_ONCE = 256
 ORIGINAL_EPOCHS = 100.0
@@ -162,10 +161,10 @@ class KnownOutputs:
     def __init__(self, *_: object) -> None:
         """Takes what `TeacherOutputs` takes."""
 
-    def prepare(self, data: Samples, feeder: Feeder, batch_size: int, team: Workers) -> None:
+    def prepare(self, *_: object) -> None:
         """Has nothing to do."""
 
-    def __call__(self, fed: Fed, inputs: dict[str, torch.Tensor]) -> Outputs:
+    def __call__(self, fed: Fed, inputs: dict[str, torch.Tensor], fixed: int | None = None) -> Outputs:
         """Returns the outputs for a batch."""
         return Outputs((self.stored.index_select(0, fed.rows),))
 

@@ -312,6 +312,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--folded", action="store_true")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args(words)
+    if options.repeats < 2:
+        parser.error("--repeats: quartiles need at least 2 pairs.")
     torch.set_num_threads(options.threads)
     head = "| model | nodes | original, ms a step | bridge, ms a step | ratio | quartiles | pairs |"
     lines = [head, "|---" * (head.count("|") - 1) + "|"]

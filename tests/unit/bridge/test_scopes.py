@@ -7,6 +7,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.bridge import OnnxModule, to_torch
+from onnxprune.core.errors import UsageError
 
 PLAIN = ["weight", "body.0.c1.weight", "body.0.c1", "body", "a.b.c.d", "onnx::Conv_12", "x/y:0", "train"]
 AWKWARD = ["forward.weight", ".hidden", "tail.", "two..dots", "training.x"]
@@ -56,6 +57,12 @@ def test_call_with_replaces_a_value_under_any_name(name):
     new = torch.full((2,), 100.0)
     found = module.call_with({name: new}, {"in.put": x})
     assert torch.equal(found, module(x) - dict(module.named_parameters())[name] + new)
+
+
+def test_call_with_refuses_a_name_that_the_model_does_not_hold():
+    module = _module(PLAIN)
+    with pytest.raises(UsageError, match=r"no parameter or buffer called 'in\.put'"):
+        module.call_with({"in.put": torch.zeros(2)}, {"in.put": torch.zeros(2)})
 
 
 def test_moving_to_another_type_reaches_every_scope():
