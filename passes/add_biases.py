@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxprune.bridge import batchnorm_obstacle
-from onnxprune.bridge.batchnorm import output_channels
+from onnxprune.bridge.filters import output_channels
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
 from onnxprune.graph.edit import all_names, fresh_name

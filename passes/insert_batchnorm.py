@@ -4,6 +4,9 @@ Behind each convolution that lost channels goes a moment-matched BatchNormalizat
 are the standard deviation and mean of the unpruned layer's output on calibration data, for the
 channels that stay; the running statistics are those of the pruned net. It gives most of the
 accuracy back before the first step, and is folded away again at export.
+
+Filters get one length, `FILTER_NORM`: about what they have in nets that were trained with
+normalisation, so that learning rates known from there turn them as they turn those.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from onnxprune.groups.masking import plan_masks
 from onnxprune.train.batching import calibration_inputs
 from onnxprune.train.bench import take_samples
 
-__all__ = ["CALIBRATION_SAMPLES", "InsertBatchnorm"]
+__all__ = ["CALIBRATION_SAMPLES", "FILTER_NORM", "InsertBatchnorm"]
 
 CALIBRATION_SAMPLES = 1024
+FILTER_NORM = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class InsertBatchnorm(Pass):
         if self.everywhere:
             outputs = [node.outputs[0].name for node in slim.nodes if not batchnorm_obstacle(slim, node)]
             found = self._moments(slim, outputs, bench)
-            return {"slim": insert_batchnorm(slim, {n: BatchNorm.matching(*m) for n, m in found.items()})}
+            norms = {name: BatchNorm.matching(*each) for name, each in found.items()}
+            return {"slim": insert_batchnorm(slim, norms, filter_norm=FILTER_NORM)}
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
         masks = plan_masks(analysis, plan)
         values = {}
@@ -61,7 +66,7 @@ class InsertBatchnorm(Pass):
         for name, (mean, var) in unpruned.items():
             keep = keep_mask(analysis.inference.axes(name)[1], masks)
             values[name] = BatchNorm.matching(mean[keep], var[keep])
-        return {"slim": insert_batchnorm(slim, values)}
+        return {"slim": insert_batchnorm(slim, values, filter_norm=FILTER_NORM)}
 
     def _moments(self, model: Model, outputs: Sequence[str], bench: Bench) -> Moments:
         if not outputs:

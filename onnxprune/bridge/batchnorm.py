@@ -6,23 +6,29 @@ mean of the unpruned layer's output, and μ, σ² those of the pruned one, each 
 distribution that the next layer expects. The convolution's output tensor keeps its name at the
 far side of the new node, so consumers and graph outputs do not change. `fold_batchnorm`
 (`onnxprune.bridge.fold`) undoes it.
+
+Behind a normalisation the length of a filter w is free: the output depends on its direction
+alone, and a gradient step of rate η turns it by an angle in proportion to η / ‖w‖². Folding has
+left filters of any length, often long ones that hardly turn at the rates that suited the original.
+`filter_norm` gives all of them one length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxprune.bridge.filters import filter_norms, output_channels, scaled_filters
 from onnxprune.core.errors import ModelError
 from onnxprune.graph import Model
-from onnxprune.ops.base import attribute, describe, input_name
+from onnxprune.ops.base import describe, input_name
 
-__all__ = ["EPSILON", "BatchNorm", "batchnorm_obstacle", "insert_batchnorm", "is_inserted", "output_channels"]
+__all__ = ["EPSILON", "BatchNorm", "batchnorm_obstacle", "insert_batchnorm", "is_inserted"]
 
 EPSILON = 1e-5
 _FIELDS = ("scale", "shift", "mean", "var")
@@ -50,12 +56,6 @@ class BatchNorm:
         return cls(np.sqrt(var + EPSILON), mean, mean, var)
 
 
-def output_channels(node: gs.Node) -> int:
-    """Returns the number of output channels of a Conv or ConvTranspose with a constant weight."""
-    shape = node.inputs[1].shape
-    return int(shape[1]) * int(attribute(node, "group", 1)) if node.op == "ConvTranspose" else int(shape[0])
-
-
 def batchnorm_obstacle(model: Model, node: gs.Node) -> str:
     """Returns why no normalisation can be inserted behind `node` and folded back, or ""."""
     if node.op not in ("Conv", "ConvTranspose"):
@@ -80,12 +80,15 @@ def is_inserted(node: gs.Node) -> bool:
     return node.op == "BatchNormalization" and [tensor.name for tensor in node.inputs] == expected
 
 
-def insert_batchnorm(model: Model, values: Mapping[str, BatchNorm]) -> Model:
+def insert_batchnorm(model: Model, values: Mapping[str, BatchNorm], *, filter_norm: float | None = None) -> Model:
     """Returns a copy of `model` with a BatchNormalization behind each given convolution.
 
     Args:
         model: The model; not changed.
         values: Name of a Conv or ConvTranspose, or of its output tensor → the normalisation.
+        filter_norm: L2 norm that every filter gets, above zero; the running statistics change with
+            it, so the model computes the same. None leaves filters as they are, and so are those
+            that are zero or have a bias that others read.
 
     Raises:
         ModelError: when a name is unknown, a convolution cannot have one, or a vector does
@@ -102,8 +105,28 @@ def insert_batchnorm(model: Model, values: Mapping[str, BatchNorm]) -> Model:
         obstacle = batchnorm_obstacle(copy, by_name[name])
         if obstacle:
             raise ModelError(f"No BatchNormalization can be inserted: {obstacle}.")
-        _insert(copy, by_name[name], value)
+        node = by_name[name]
+        _insert(copy, node, value if filter_norm is None else _rescale(copy, node, value, filter_norm))
     return copy
+
+
+def _rescale(model: Model, node: gs.Node, value: BatchNorm, norm: float) -> BatchNorm:
+    """Gives the filters of `node` a norm; returns the normalisation that makes up for it."""
+    name, bias = node.inputs[1].name, input_name(node, 2)
+    if bias and sum(tensor.name == bias for other in model.nodes for tensor in other.inputs) > 1:
+        return value
+    stored = np.asarray(model.read(name))
+    weight = stored.astype(np.float64)
+    norms = filter_norms(node, weight)
+    factor = np.divide(norm, norms, out=np.ones_like(norms), where=norms > 0)
+    model.replace(name, scaled_filters(node, weight, factor).astype(stored.dtype))
+    if bias:
+        shift = np.asarray(model.read(bias))
+        model.replace(bias, (shift * factor).astype(shift.dtype))
+    var = value.var * factor**2
+    # ε does not scale with the filter; γ makes up for it, or hardly varying channels would change
+    scale = value.scale * np.sqrt((var + EPSILON) / (value.var + EPSILON)) / factor
+    return replace(value, scale=scale, mean=value.mean * factor, var=var)
 
 
 def _insert(model: Model, node: gs.Node, value: BatchNorm) -> None:

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxprune.bridge.batchnorm import is_inserted
+from onnxprune.bridge.filters import scaled_filters
 from onnxprune.core.errors import InternalError
 from onnxprune.graph import Model
 from onnxprune.ops.base import attribute, describe, input_name
@@ -44,7 +45,7 @@ def _fold(model: Model, norm: gs.Node) -> None:
     factor = scale / np.sqrt(var + float(attribute(norm, "epsilon", 1e-5)))
     weight = conv.inputs[1].name
     dtype = np.dtype(conv.inputs[1].dtype)
-    model.replace(weight, _scaled(conv, _float64(model, weight), factor).astype(dtype))
+    model.replace(weight, scaled_filters(conv, _float64(model, weight), factor).astype(dtype))
     name = input_name(conv, 2)
     bias = _float64(model, name) if name else np.zeros_like(mean)
     _set_bias(model, conv, norm.outputs[0].name, (factor * (bias - mean) + shift).astype(dtype))
@@ -57,15 +58,6 @@ def _fold(model: Model, norm: gs.Node) -> None:
 
 def _float64(model: Model, name: str) -> Float64:
     return np.asarray(model.read(name)).astype(np.float64)
-
-
-def _scaled(conv: gs.Node, weight: Float64, factor: Float64) -> Float64:
-    if conv.op == "Conv":
-        return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
-    # ConvTranspose: [group · in, out, …], with output channel g · out + j
-    group = int(attribute(conv, "group", 1))
-    blocks = weight.reshape(group, -1, *weight.shape[1:])
-    return (blocks * factor.reshape(group, 1, -1, *[1] * (weight.ndim - 2))).reshape(weight.shape)
 
 
 def _set_bias(model: Model, conv: gs.Node, output: str, value: NDArray[Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 import torch
 from bridging import answers, convnet, gap, images
@@ -19,6 +22,7 @@ from onnxprune.bridge import (
     to_torch,
     write_back,
 )
+from onnxprune.bridge.filters import filter_norms, scaled_filters
 from onnxprune.core.errors import DataError, ModelError
 from onnxprune.graph import Model, load_model
 
@@ -52,6 +56,47 @@ def test_folding_adds_a_bias_only_where_one_is_missing():
     model = load_model(convnet())
     folded = fold_batchnorm(insert_batchnorm(model, {"a": _random_norm(8, 0), "c": _random_norm(12, 1)}))
     assert set(folded.initializers()) - set(model.initializers()) == {"c__bias"}
+
+
+def test_filters_of_one_norm_leave_the_function_as_it_is():
+    model = load_model(convnet())
+    norms = {"a": _random_norm(8, 0), "conv_2": _random_norm(8, 1), "c": _random_norm(12, 2)}
+    norms["a"] = replace(norms["a"], var=np.full(8, 1e-7))  # far below ε
+    plain, rescaled = insert_batchnorm(model, norms), insert_batchnorm(model, norms, filter_norm=0.5)
+    feeds = {"x": images(3)}
+    expected, found = answers(plain, feeds), answers(rescaled, feeds)
+    assert max(gap(found[name], expected[name]) for name in expected) < TOLERANCE
+    for node in rescaled.nodes:
+        if node.outputs[0].name in ("a__bn_input", "c__bn_input"):
+            np.testing.assert_allclose(filter_norms(node, rescaled.read(node.inputs[1].name)), 0.5, rtol=1e-6)
+
+
+def test_a_filter_of_zeros_stays_one_and_a_bias_of_two_is_left_alone():
+    model = load_model(
+        model_of(
+            """g (float[2, 3, 4, 4] x, float[5, 3, 1, 1] w1, float[5, 3, 1, 1] w2, float[5, 3, 1, 1] w3, float[5] b)
+            => (float[2, 5, 4, 4] y1, float[2, 5, 4, 4] y2, float[2, 5, 4, 4] y3)
+            { y1 = Conv(x, w1, b) y2 = Conv(x, w2, b) y3 = Conv(x, w3) }"""
+        )
+    )
+    model.replace("w3", np.eye(5, 3, dtype=np.float32)[:, :, None, None])
+    lent = insert_batchnorm(model, {f"y{i}": _random_norm(5, i) for i in (1, 2, 3)}, filter_norm=0.25)
+    for shared in ("w1", "w2", "b"):
+        np.testing.assert_array_equal(lent.read(shared), model.read(shared))
+    np.testing.assert_array_equal(lent.read("w3"), 0.25 * np.asarray(model.read("w3")))
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_norms_of_transposed_filters_run_over_the_inputs_of_their_group(group):
+    weight = np.random.default_rng(group).normal(size=(4, 3, 2, 2))
+    node = gs.Node("ConvTranspose", attrs={"group": group})
+    norms = filter_norms(node, weight)
+    assert norms.shape == (3 * group,)
+    for g in range(group):
+        for out in range(3):
+            own = weight[4 // group * g : 4 // group * (g + 1), out]
+            assert norms[3 * g + out] == pytest.approx(np.linalg.norm(own))
+    np.testing.assert_allclose(filter_norms(node, scaled_filters(node, weight, 1 / norms)), 1.0)
 
 
 @pytest.mark.parametrize("group", [1, 2])
