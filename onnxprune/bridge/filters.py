@@ -28,9 +28,11 @@ def filter_norms(node: gs.Node, weight: Float64) -> Float64:
     """
     squares = np.square(weight)
     if node.op == "Conv":
-        return np.sqrt(squares.reshape(len(weight), -1).sum(axis=1))
+        norms: Float64 = np.sqrt(squares.reshape(len(weight), -1).sum(axis=1))
+        return norms
     blocks = squares.reshape(_groups(node), -1, weight.shape[1], int(np.prod(weight.shape[2:])))
-    return np.sqrt(blocks.sum(axis=(1, 3))).reshape(-1)
+    norms = np.sqrt(blocks.sum(axis=(1, 3))).reshape(-1)
+    return norms
 
 
 def scaled_filters(node: gs.Node, weight: Float64, factor: Float64) -> Float64:
