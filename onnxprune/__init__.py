@@ -95,7 +95,7 @@ def compress(
         batch_size: Samples per training step.
         lr: Peak learning rate.
         allocator: Name of the allocator, such as "global" or "uniform".
-        criterion: Name of the criterion, such as "magnitude" or "bn_scale".
+        criterion: Name of the criterion, such as "fisher" (the default with data) or "magnitude".
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises; retraining has to make up for it.
         align: Multiple that kept counts prefer, or "auto".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,13 @@ from onnxprune.core.errors import ModelError
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.criteria import CRITERIA, ScoreContext, Scores
+from onnxprune.criteria.fisher import Fisher
+from onnxprune.criteria.magnitude import Magnitude
 from onnxprune.criteria.pooling import normalised
 from onnxprune.graph import Model, read_real
 from onnxprune.groups import Analysis
+from onnxprune.train.bench import find_samples
+from onnxprune.trial.probe import Probe
 
 __all__ = ["ScoreChannels"]
 
@@ -27,11 +31,12 @@ class ScoreChannels(Pass):
     """Gives "scores"; where an earlier phase left a "plan", of the channels that it keeps.
 
     Attributes:
-        criterion: Name of the criterion.
+        criterion: Name of the criterion; "auto" is fisher where there are data that the model can be
+            differentiated on, else magnitude.
         seed: For criteria that draw.
     """
 
-    criterion: str = "magnitude"
+    criterion: str = "auto"
     seed: int = 0
 
     name = "score_channels"
@@ -48,22 +53,44 @@ class ScoreChannels(Pass):
         if not analysis.groups:
             raise ModelError(_nothing_to_prune(analysis))
         model = bench.take("working", Model)
-        context = ScoreContext(analysis.groups, partial(read_real, model), analysis.labels, self.seed)
-        scores = CRITERIA.get(self.criterion)().score(context)
+        context = ScoreContext(
+            analysis.groups, partial(read_real, model), analysis.labels, self.seed, self._probe(bench, model, analysis)
+        )
+        scores = self._scores(context, bench)
         for note in scores.notes:
             bench.note(note)
         earlier = bench.find("plan", Plan)
         return {"scores": scores if earlier is None else _of_what_is_left(scores, earlier)}
 
+    def _scores(self, context: ScoreContext, bench: Bench) -> Scores:
+        if self.criterion != "auto":
+            return CRITERIA.get(self.criterion)().score(context)
+        if context.data is not None:
+            try:
+                scores = Fisher().score(context)
+            except ModelError as error:
+                bench.note(f"Channels are scored by magnitude, because gradients cannot be taken: {error}")
+            else:
+                bench.note(
+                    "Channels are scored by fisher: by how far the outputs would move from the original's, to second "
+                    f"order, on {context.data.samples:,} samples of the data."
+                )
+                return scores
+        return Magnitude().score(context)
+
+    def _probe(self, bench: Bench, model: Model, analysis: Analysis) -> Probe | None:
+        data = find_samples(bench, "data")
+        return None if data is None else Probe(model, analysis, data, seed=self.seed)
+
 
 def _of_what_is_left(scores: Scores, plan: Plan) -> Scores:
-    """Returns scores with mean 1 over the channels that an earlier phase left, and below all of them for the others."""
+    """Returns scores of the channels that an earlier phase left, and below all of them for the others."""
     left = {}
     for name, values in scores.values.items():
         mask = plan.mask(name)
         left[name] = np.full(len(values), -1.0)
-        left[name][mask] = normalised(values[mask])
-    return Scores(left, scores.notes)
+        left[name][mask] = normalised(values[mask]) if scores.unit == "share" else values[mask]
+    return replace(scores, values=left)
 
 
 def _nothing_to_prune(analysis: Analysis) -> str:

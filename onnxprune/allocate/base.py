@@ -24,7 +24,8 @@ class Problem:
 
     Attributes:
         groups: Prunable groups, in graph order.
-        scores: Group name → importance, float64 [size], comparable between groups.
+        scores: Group name → importance, float64 [size]: shares with mean 1 within each group, or the
+            loss that a removal adds (`onnxprune.criteria.Scores`).
         costs: Resource → cost as a polynomial in kept counts that never falls when a count
             rises. Resources without a limit are only reported.
         limits: Resource → upper bound, in the unit of its cost; greater than zero.

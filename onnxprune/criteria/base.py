@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxprune.core.errors import UsageError
 from onnxprune.core.group import Group, Member
+
+if TYPE_CHECKING:
+    from onnxprune.trial.probe import Probe
 
 __all__ = ["Criterion", "ScoreContext", "Scores"]
 
@@ -24,12 +28,25 @@ class ScoreContext:
         labels: (group name, member) → channel of the group at each position of the member's
             axis, int64 [axis size], -1 where a position does not belong to the group.
         seed: Seed of criteria that draw random numbers.
+        data: What the model does on calibration data; None where there are no data.
     """
 
     groups: tuple[Group, ...]
     read: Callable[[str], NDArray[Any]]
     labels: Callable[[str, Member], NDArray[np.int64]]
     seed: int = 0
+    data: Probe | None = None
+
+    @property
+    def probe(self) -> Probe:
+        """What the model does on calibration data.
+
+        Raises:
+            UsageError: when there are no data.
+        """
+        if self.data is None:
+            raise UsageError("This criterion looks at what the model does on data. Give --data, or choose magnitude.")
+        return self.data
 
 
 @dataclass(frozen=True)
@@ -37,13 +54,16 @@ class Scores:
     """The importance of every channel.
 
     Attributes:
-        values: Group name → importance, float64 [size], finite, at least 0, with mean 1
-            within each group (all 0 where there is nothing to tell channels by).
+        values: Group name → importance, float64 [size], finite, at least 0.
         notes: Sentences for the report.
+        unit: "share": mean 1 within each group (all 0 where there is nothing to tell channels
+            by), so that groups compare by how uneven they are; "loss": what a channel's removal
+            adds to the loss or to the distance from the original, in one unit for all groups.
     """
 
     values: Mapping[str, NDArray[np.float64]]
     notes: tuple[str, ...] = ()
+    unit: Literal["share", "loss"] = "share"
 
 
 class Criterion(Protocol):

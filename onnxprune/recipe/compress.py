@@ -25,7 +25,8 @@ class Recipe(TrainingFields):
         params: Upper bound on the number of parameters.
         size: Upper bound on bytes of weights.
         allocator: Name of the allocator that shares the budget out over groups.
-        criterion: Name of the criterion that scores channels.
+        criterion: Name of the criterion that scores channels; "auto" is "fisher" where there are data,
+            "magnitude" where there are none.
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises.
         align: Multiple that kept counts prefer; "auto" asks the provider's hardware.
@@ -40,7 +41,7 @@ class Recipe(TrainingFields):
     params: Annotated[Budget | None, budget("params")] = None
     size: Annotated[Budget | None, budget("size")] = None
     allocator: str = "global"
-    criterion: str = "magnitude"
+    criterion: str = "auto"
     approximate: bool = False
     align: Align = "auto"
     phases: int = Field(default=1, ge=1)

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from onnxprune.core.errors import UsageError
 from onnxprune.core.group import Group, Member
 from onnxprune.criteria import CRITERIA, Criterion, ScoreContext
 
@@ -36,9 +37,22 @@ def member(kind: str, role: str) -> Member:
     return Member(kind, 0, role, "BatchNormalization" if WEIGHTS[kind].ndim == 1 else "Conv", f"node {kind}", 1)
 
 
+class Gradients:
+    """Stands in for `onnxprune.trial.probe.Probe`: some rows for every group with members, zeros for one."""
+
+    samples = 32
+
+    def __init__(self, groups: tuple[Group, ...], seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.draws = {g.name: rng.standard_normal((4, g.size)) * ("zeros" not in g.name) for g in groups if g.members}
+        self.slopes = {name: 1e-9 * rows for name, rows in self.draws.items()}
+
+
 def context(members: dict[str, tuple[Member, ...]], seed: int = 0) -> ScoreContext:
     groups = tuple(Group(name, SIZE, found) for name, found in members.items())
-    return ScoreContext(groups, lambda name: WEIGHTS[name].copy(), lambda _, m: np.arange(SIZE), seed)
+    return ScoreContext(
+        groups, lambda name: WEIGHTS[name].copy(), lambda _, m: np.arange(SIZE), seed, Gradients(groups, seed)
+    )
 
 
 CASES = {f"{role} {kind}": (member(kind, role),) for kind in WEIGHTS for role in ("producer", "consumer", "vector")}
@@ -53,12 +67,13 @@ def criterion(request: pytest.FixtureRequest) -> Criterion:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_finite_and_average_one_whatever_the_weights(criterion, case):
-    (values,) = criterion.score(context({case: CASES[case]})).values.values()
+    scores = criterion.score(context({case: CASES[case]}))
+    (values,) = scores.values.values()
     assert values.shape == (SIZE,)
     assert values.dtype == np.float64
     assert np.isfinite(values).all()
     assert (values >= 0).all()
-    assert values.mean() == pytest.approx(1.0) or not values.any()
+    assert scores.unit == "loss" or values.mean() == pytest.approx(1.0) or not values.any()
 
 
 def test_every_group_is_scored_in_order_and_alike_each_time(criterion):
@@ -71,9 +86,8 @@ def test_every_group_is_scored_in_order_and_alike_each_time(criterion):
 
 def test_weights_are_left_as_they_are(criterion):
     before = {name: value.copy() for name, value in WEIGHTS.items()}
-    shared = ScoreContext(
-        tuple(Group(n, SIZE, m) for n, m in CASES.items()), WEIGHTS.__getitem__, lambda _, m: np.arange(SIZE)
-    )
+    groups = tuple(Group(n, SIZE, m) for n, m in CASES.items())
+    shared = ScoreContext(groups, WEIGHTS.__getitem__, lambda _, m: np.arange(SIZE), 0, Gradients(groups, 0))
     criterion.score(shared)
     for name, value in before.items():
         np.testing.assert_array_equal(WEIGHTS[name], value)
@@ -83,6 +97,27 @@ def test_positions_outside_the_group_do_not_count(criterion):
     weight = np.concatenate([WEIGHTS["float32"], 50 * WEIGHTS["float32"]])
     group = Group("g", SIZE, (Member("w", 0, "producer", "Conv", "node", 1),))
     labels = np.concatenate([np.arange(SIZE), np.full(SIZE, -1)])
-    concatenated = criterion.score(ScoreContext((group,), lambda _: weight, lambda *_: labels)).values["g"]
-    alone = ScoreContext((group,), lambda _: WEIGHTS["float32"], lambda *_: np.arange(SIZE))
+    data = Gradients((group,), 0)
+    concatenated = criterion.score(ScoreContext((group,), lambda _: weight, lambda *_: labels, 0, data)).values["g"]
+    alone = ScoreContext((group,), lambda _: WEIGHTS["float32"], lambda *_: np.arange(SIZE), 0, data)
     np.testing.assert_array_equal(concatenated, criterion.score(alone).values["g"])
+
+
+@pytest.mark.parametrize("name", ["fisher", "taylor"])
+def test_criteria_of_gradients_ask_for_data(name):
+    with pytest.raises(UsageError, match="Give --data"):
+        CRITERIA.get(name)().score(ScoreContext((), lambda name: WEIGHTS[name], lambda *_: np.arange(SIZE)))
+
+
+@pytest.mark.parametrize("name", ["fisher", "taylor"])
+def test_a_group_without_gradients_counts_like_the_median_group_and_is_named(name):
+    groups = tuple(Group(n, SIZE, (member("float32", "producer"),)) for n in ("a", "b", "c", "int8 one"))
+    data = Gradients(groups, 0)
+    for rows in (data.draws, data.slopes):
+        del rows["int8 one"]
+    scores = CRITERIA.get(name)().score(
+        ScoreContext(groups, lambda _: WEIGHTS["float32"], lambda *_: np.arange(SIZE), 0, data)
+    )
+    means = [scores.values[n].mean() for n in ("a", "b", "c")]
+    assert scores.values["int8 one"].mean() == pytest.approx(np.median(means))
+    assert [note.split()[0] for note in scores.notes] == ["int8"]

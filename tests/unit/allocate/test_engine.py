@@ -33,12 +33,31 @@ def test_uniform_keeps_one_ratio_when_sizes_differ():
     assert solve("uniform", Problem(groups, scores, {"flops": cost}, {"flops": 120.0}, 1)) == {"a": 40, "b": 20, "c": 4}
 
 
-def test_global_keeps_what_is_above_one_threshold_when_scores_differ():
-    problem = linear({"a": 1.0, "b": 1.0}, 100, 100.0)
-    scores = {"a": np.arange(100) / 100, "b": np.arange(100) / 300}
+@pytest.mark.parametrize("unit", [1.0, 7e-9])
+def test_global_keeps_what_is_above_one_threshold_of_shares_when_scores_differ(unit):
+    problem = linear({"a": 1.0, "b": 1.0}, 100, 50.0)
+    wide = np.arange(100) / 100
+    scores = {"a": wide, "b": unit * (wide.mean() + (wide - wide.mean()) / 3)}
     found = solve("global", Problem(problem.groups, scores, problem.costs, problem.limits, 1))
-    # a keeps 75 of its scores above 0.25, b a quarter of its own: 0.25 * 300
-    assert found == {"a": 75, "b": 25}
+    # above t lie 100 (1 - t) of a and 100 (1.99 - 3 t) of b: 50 in all at t = 0.6225
+    assert found == {"a": 38, "b": 12}
+
+
+def test_global_leaves_out_channels_that_an_earlier_phase_took():
+    problem = linear({"a": 1.0, "b": 1.0}, 4, 4.0)
+    scores = {"a": np.array([-1.0, 3.0, -1.0, 1.0]), "b": np.array([1.0, 2.0, 3.0, 4.0])}
+    whole = Problem(problem.groups, scores, problem.costs, problem.limits, 1, ceilings={"a": 2})
+    assert solve("global", whole) == {"a": 1, "b": 3}
+
+
+def test_greedy_takes_the_least_loss_per_cost_first():
+    problem = linear({"a": 1.0, "b": 10.0}, 10, 60.0)
+    scores = {"a": np.full(10, 1.0), "b": np.full(10, 5.0)}
+    # a loses 1 per unit of cost, b 0.5: b goes first
+    assert solve("greedy", Problem(problem.groups, scores, problem.costs, problem.limits, 1)) == {"a": 10, "b": 5}
+    scores = {"a": np.full(10, 0.1), "b": np.full(10, 5.0)}
+    found = solve("greedy", Problem(problem.groups, scores, problem.costs, {"flops": 103.0}, 1))
+    assert found == {"a": 3, "b": 10}
 
 
 def test_counts_are_whole_units_or_complete_when_aligned():

@@ -1,0 +1,1 @@
+"""The model under masks: what it computes, loses and learns while channels are switched off."""
