@@ -48,11 +48,7 @@ class CostTable:
         self._weight = self._weight.reshape(len(self.resources), len(keys))
         uses = [(row, slot[name], key.count(name)) for row, key in enumerate(keys) for name in sorted(set(key))]
         self._row, self._group, self._power = np.array(uses, dtype=np.intp).reshape(-1, 3).T
-        order = np.argsort(self._group, kind="stable")
-        uses_of = np.split(order, np.searchsorted(self._group[order], np.arange(1, len(names))))
-        self._of_group = [
-            (self._index[self._row[own]], self._weight[:, self._row[own]], self._power[own]) for own in uses_of
-        ]
+        self._high = np.flatnonzero(self._power != 1)
 
     def _monomials(self, counts: Counts) -> Floats:
         padded = np.append(counts.astype(np.float64), 1.0)
@@ -66,19 +62,6 @@ class CostTable:
         result: Floats = self._weight @ self._monomials(counts)
         return result
 
-    def fall(self, counts: Counts, group: int, target: int) -> Floats:
-        """Returns by how much the cost falls when one group alone moves to its target: float64 [resources].
-
-        Args:
-            counts: Where all groups are, int64 [groups], at least 1.
-            group: Index of the group.
-            target: Where it goes.
-        """
-        index, weight, power = self._of_group[group]
-        values = np.append(counts, 1)[index].prod(axis=1)
-        result: Floats = weight @ (values * (1.0 - (target / counts[group]) ** power))
-        return result
-
     def alone(self, counts: Counts, targets: Counts) -> Floats:
         """Returns the costs if one group alone moved to its target: float64 [resources, groups].
 
@@ -89,7 +72,9 @@ class CostTable:
             targets: Where each group would go, int64 [groups].
         """
         values = self._monomials(counts)
-        factor = (targets / counts)[self._group] ** self._power - 1.0
+        factor = (targets / counts)[self._group]
+        factor[self._high] **= self._power[self._high]
+        factor -= 1.0
         change = self._weight[:, self._row] * (values[self._row] * factor)
         moved = [np.bincount(self._group, weights=row, minlength=len(counts)) for row in change]
         result: Floats = (self._weight @ values)[:, None] + np.array(moved).reshape(len(self.resources), len(counts))

@@ -11,8 +11,6 @@ the limits. What goes later is worth more, and the engine does the rest.
 
 from __future__ import annotations
 
-import heapq
-
 import numpy as np
 
 from onnxprune.allocate.alignment import alignment_unit
@@ -24,7 +22,8 @@ from onnxprune.core.allocation import Allocation
 
 __all__ = ["Greedy"]
 
-_BLOCKS = 32  # of one group, at most
+_BLOCKS = (8, 64)  # of one group, at least and at most
+_STEPS = 1_000  # of all groups, about
 
 
 @ALLOCATORS.register("greedy")
@@ -40,50 +39,38 @@ class _Descent:
     """The way down from the whole model, and when each channel went."""
 
     def __init__(self, problem: Problem) -> None:
-        self.names = [group.name for group in problem.groups]
-        self.table = CostTable(self.names, {resource: problem.costs[resource] for resource in problem.limits})
+        names = [group.name for group in problem.groups]
+        table = CostTable(names, {resource: problem.costs[resource] for resource in problem.limits})
         self.sizes: Counts = np.array([group.size for group in problem.groups], dtype=np.int64)
-        self.counts: Counts = self.sizes.copy()
-        self.steps = [_step(group.size, alignment_unit(group, problem.align)) for group in problem.groups]
-        # loss[n]: what the n least worthy channels of a group add up to
-        self.losses = [np.append(0.0, np.cumsum(np.sort(problem.scores[name]))) for name in self.names]
-        whole = self.table.cost(self.sizes)
-        self.per_resource = np.divide(1.0, whole, out=np.zeros_like(whole), where=whole > 0)
+        whole = table.cost(self.sizes)
+        weight = np.divide(1.0, whole, out=np.zeros_like(whole), where=whole > 0)
+        self.table, self.weight = table, weight
+        self.names, longest = names, int(self.sizes.max(initial=1))
+        blocks = max(_BLOCKS[0], min(_BLOCKS[1], _STEPS // max(1, len(names))))
+        units = [alignment_unit(group, problem.align) for group in problem.groups]
+        self.steps: Counts = np.array(
+            [unit * max(1, -(-size // (unit * blocks))) for unit, size in zip(units, self.sizes.tolist(), strict=True)],
+            dtype=np.int64,
+        )
+        # losses[g, n]: what the n least worthy channels of a group add up to
+        self.losses = np.zeros((len(names), longest + 1))
+        for row, name in enumerate(names):
+            self.losses[row, 1 : 1 + self.sizes[row]] = np.cumsum(np.sort(problem.scores[name]))
 
     def worth(self) -> dict[str, Floats]:
         """Returns group → worth, ascending: the number of the block that a channel went in; the last is worth most."""
         worth = [np.zeros(size) for size in self.sizes]
-        waiting = [(self._price(group), group) for group in range(len(self.names)) if self.counts[group] > 1]
-        heapq.heapify(waiting)
-        number = 0
-        while waiting:
-            _, group = heapq.heappop(waiting)
-            price = self._price(group)
-            # prices only rise while others shrink, so one that is still the least is the least
-            if waiting and (price, group) > waiting[0]:
-                heapq.heappush(waiting, (price, group))
-                continue
-            count, target = int(self.counts[group]), self._target(group)
+        counts, rows, number = self.sizes.copy(), np.arange(len(self.sizes)), 0
+        while (counts > 1).any():
+            targets = np.maximum(1, (counts - 1) // self.steps * self.steps)
+            loss = self.losses[rows, self.sizes - targets] - self.losses[rows, self.sizes - counts]
+            fall = self.weight @ (self.table.cost(counts)[:, None] - self.table.alone(counts, targets))
+            price = np.divide(loss, fall, out=np.full(len(rows), np.finfo(np.float64).max), where=fall > 0)
+            group = int(np.where(counts > 1, price, np.inf).argmin())
             size = int(self.sizes[group])
-            worth[group][size - count : size - target] = number
-            self.counts[group] = target
+            worth[group][size - counts[group] : size - targets[group]] = number
+            counts[group] = targets[group]
             number += 1
-            if target > 1:
-                heapq.heappush(waiting, (self._price(group), group))
-        for group in range(len(self.names)):
-            worth[group][-1] = number
+        for each in worth:
+            each[-1] = number
         return dict(zip(self.names, worth, strict=True))
-
-    def _target(self, group: int) -> int:
-        step = self.steps[group]
-        return max(1, (int(self.counts[group]) - 1) // step * step)
-
-    def _price(self, group: int) -> float:
-        count, target, size = int(self.counts[group]), self._target(group), int(self.sizes[group])
-        loss = float(self.losses[group][size - target] - self.losses[group][size - count])
-        fall = float(self.per_resource @ self.table.fall(self.counts, group, target))
-        return loss / fall if fall > 0 else np.inf
-
-
-def _step(size: int, unit: int) -> int:
-    return unit * max(1, -(-size // (unit * _BLOCKS)))
