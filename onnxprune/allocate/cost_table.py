@@ -50,7 +50,7 @@ class CostTable:
         self._row, self._group, self._power = np.array(uses, dtype=np.intp).reshape(-1, 3).T
         self._high = np.flatnonzero(self._power != 1)
 
-    def _monomials(self, counts: Counts) -> Floats:
+    def _monomials(self, counts: Counts | Floats) -> Floats:
         padded = np.append(counts.astype(np.float64), 1.0)
         values: Floats = padded[self._index[:, 0]]
         for column in range(1, self._index.shape[1]):
@@ -61,6 +61,23 @@ class CostTable:
         """Returns the cost of `counts`, int64 [groups], per resource: float64 [resources]."""
         result: Floats = self._weight @ self._monomials(counts)
         return result
+
+    def cost_of(self, counts: Floats) -> Floats:
+        """Returns the cost of fractional counts, float64 [groups], per resource: float64 [resources]."""
+        result: Floats = self._weight @ self._monomials(counts)
+        return result
+
+    def slopes_of(self, counts: Floats) -> Floats:
+        """Returns the derivative of each cost by each count: float64 [resources, groups].
+
+        Args:
+            counts: Fractional counts, float64 [groups], above zero.
+        """
+        each = self._monomials(counts)[self._row] * self._power / counts[self._group]
+        terms = self._weight[:, self._row] * each
+        return np.array([np.bincount(self._group, weights=row, minlength=len(counts)) for row in terms]).reshape(
+            len(self.resources), len(counts)
+        )
 
     def alone(self, counts: Counts, targets: Counts) -> Floats:
         """Returns the costs if one group alone moved to its target: float64 [resources, groups].

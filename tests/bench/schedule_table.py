@@ -291,7 +291,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--schedules", nargs="+", choices=FIXED, default=list(FIXED))
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--lrs", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2])
+    parser.add_argument("--lrs", type=float, nargs="+", default=[0.005, 0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--sweep-epochs", type=int, default=3)
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th run from the I-th on")
     parser.add_argument("--threads", type=int, default=2)
