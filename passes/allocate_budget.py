@@ -50,13 +50,14 @@ class AllocateBudget(Pass):
             BudgetError: when no allocation meets the budgets; the reachable range is printed.
         """
         analysis, model = bench.take("analysis", Analysis), bench.take("model", Model)
-        scores = bench.take("scores", Scores).values
+        scored = bench.take("scores", Scores)
+        scores = scored.values
         costs = {name: COSTS.get(name)().polynomial(analysis, model) for name in REPORTED}
         whole = {b.resource: float(costs[b.resource](analysis.sizes)) for b in self.budgets}
         limits = {b.resource: self.phase.limit(b.limit(whole[b.resource]), whole[b.resource]) for b in self.budgets}
         earlier = bench.find("plan", Plan)
         left = {name: len(kept) for name, kept in earlier.kept.items()} if earlier is not None else {}
-        problem = Problem(analysis.groups, scores, costs, limits, self.align, ceilings=left)
+        problem = Problem(analysis.groups, scores, costs, limits, self.align, ceilings=left, unit=scored.unit)
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)

@@ -11,11 +11,11 @@ import numpy as np
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.plan import Plan
+from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.criteria import CRITERIA, ScoreContext, Scores
 from onnxprune.criteria.fisher import Fisher
 from onnxprune.criteria.magnitude import Magnitude
-from onnxprune.criteria.pooling import normalised
 from onnxprune.graph import Model, read_real
 from onnxprune.groups import Analysis
 from onnxprune.train.bench import find_samples

@@ -14,6 +14,7 @@ from onnxprune.axes import Poly
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.errors import InternalError
 from onnxprune.core.group import Group
+from onnxprune.criteria.base import Unit
 
 __all__ = ["Allocator", "Problem"]
 
@@ -24,8 +25,7 @@ class Problem:
 
     Attributes:
         groups: Prunable groups, in graph order.
-        scores: Group name → importance, float64 [size]: shares with mean 1 within each group, or the
-            loss that a removal adds (`onnxprune.criteria.Scores`).
+        scores: Group name → importance, float64 [size], below zero where a channel is gone.
         costs: Resource → cost as a polynomial in kept counts that never falls when a count
             rises. Resources without a limit are only reported.
         limits: Resource → upper bound, in the unit of its cost; greater than zero.
@@ -34,6 +34,7 @@ class Problem:
             in [0, 1].
         ceilings: Group name → number of channels that are left of it, where an earlier phase
             took some; the others have none left to give.
+        unit: How scores of different groups compare (`onnxprune.criteria.Scores`).
     """
 
     groups: tuple[Group, ...]
@@ -43,6 +44,7 @@ class Problem:
     align: AlignOption = "auto"
     floor: float = 0.1
     ceilings: Mapping[str, int] = field(default_factory=dict)
+    unit: Unit = "share"
 
     def __post_init__(self) -> None:
         names = {group.name for group in self.groups}

@@ -15,7 +15,7 @@ from onnxprune.allocate.base import Problem
 from onnxprune.allocate.engine import allocate
 from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.core.allocation import Allocation
-from onnxprune.criteria.pooling import normalised
+from onnxprune.core.shares import normalised
 
 __all__ = ["GlobalThreshold"]
 
@@ -26,6 +26,8 @@ class GlobalThreshold:
 
     def solve(self, problem: Problem) -> Allocation:
         """Returns the allocation; see `Allocator.solve`."""
+        if problem.unit == "rank":
+            return allocate(problem, problem.scores)
         return allocate(problem, {name: _shares(scores) for name, scores in problem.scores.items()})
 
 

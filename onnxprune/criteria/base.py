@@ -15,7 +15,9 @@ from onnxprune.core.group import Group, Member
 if TYPE_CHECKING:
     from onnxprune.trial.probe import Probe
 
-__all__ = ["Criterion", "ScoreContext", "Scores"]
+__all__ = ["Criterion", "ScoreContext", "Scores", "Unit"]
+
+Unit = Literal["share", "rank", "loss"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,14 @@ class Scores:
         values: Group name → importance, float64 [size], finite, at least 0.
         notes: Sentences for the report.
         unit: "share": mean 1 within each group (all 0 where there is nothing to tell channels
-            by), so that groups compare by how uneven they are; "loss": what a channel's removal
-            adds to the loss or to the distance from the original, in one unit for all groups.
+            by), so that groups compare by how uneven they are; "rank": values compare between
+            groups as they are; "loss": what a channel's removal adds to the loss or to the
+            distance from the original, in one unit for all groups.
     """
 
     values: Mapping[str, NDArray[np.float64]]
     notes: tuple[str, ...] = ()
-    unit: Literal["share", "loss"] = "share"
+    unit: Unit = "share"
 
 
 class Criterion(Protocol):

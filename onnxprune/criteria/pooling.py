@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.group import Group, Member
+from onnxprune.core.shares import normalised
 from onnxprune.criteria.base import ScoreContext
 
-__all__ = ["channel_energy", "normalised", "pooled_norm"]
+__all__ = ["channel_energy", "pooled_norm"]
 
 _BLOCK = 2**20  # elements
 
@@ -59,13 +60,3 @@ def pooled_norm(context: ScoreContext, group: Group, members: Sequence[Member]) 
     if not shares:
         return np.zeros(group.size)
     return normalised(np.sqrt(np.mean(shares, axis=0)))
-
-
-def normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `values` divided by their mean; unchanged where all are zero."""
-    top = values.max()
-    if top <= 0:
-        return values
-    scaled = values / top  # tiny or huge values would lose their mean
-    result: NDArray[np.float64] = scaled / scaled.mean()
-    return result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxprune.core.shares import normalised
 from onnxprune.criteria.base import ScoreContext, Scores
-from onnxprune.criteria.pooling import normalised
 from onnxprune.criteria.registry import CRITERIA
 
 __all__ = ["Random"]

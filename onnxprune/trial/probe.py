@@ -18,6 +18,7 @@ from the model's own p; for other values it is half the squared difference in un
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -39,6 +40,7 @@ from onnxprune.train.options import TrainOptions
 from onnxprune.train.samples import Samples
 from onnxprune.train.targets import Target, find_label_target, find_targets
 from onnxprune.trial.gates import Gates, find_gates
+from onnxprune.trial.readings import Readings, mean_magnitudes, mean_ranks, read_activations
 
 __all__ = ["Probe"]
 
@@ -46,6 +48,7 @@ Rows = dict[str, NDArray[np.float64]]
 SAMPLES = 1024
 BATCH = 8
 _FLOOR = 1e-6
+_RANKED = 64  # samples whose maps are ranked
 
 
 class Probe:
@@ -126,6 +129,17 @@ class Probe:
             return objective.loss(Outputs(outputs), Outputs(tuple(t.detach() for t in outputs)), fed.labels)
 
         return self._gradients(loss)
+
+    @cached_property
+    def magnitudes(self) -> Readings:
+        """Group → mean |activation| of each channel where weights read it, as shares over those places."""
+        return read_activations(self.module, self._analysis, self._batches(), mean_magnitudes)
+
+    @cached_property
+    def ranks(self) -> Readings:
+        """Group → mean rank of each channel's maps where weights read it, as shares over those places."""
+        batches = itertools.islice(self._batches(), max(1, _RANKED // self._batch))
+        return read_activations(self.module, self._analysis, batches, mean_ranks)
 
     def _gradients(self, value: Callable[[Fed, tuple[torch.Tensor, ...]], torch.Tensor]) -> Rows:
         sizes = {name: self._analysis.sizes[name] for name in self.gates.groups}

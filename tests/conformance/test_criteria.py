@@ -46,6 +46,8 @@ class Gradients:
         rng = np.random.default_rng(seed)
         self.draws = {g.name: rng.standard_normal((4, g.size)) * ("zeros" not in g.name) for g in groups if g.members}
         self.slopes = {name: 1e-9 * rows for name, rows in self.draws.items()}
+        self.magnitudes = {name: np.abs(rows).mean(0) for name, rows in self.draws.items()}
+        self.ranks = {name: np.full(rows.shape[1], 3.0) for name, rows in self.draws.items()}
 
 
 def context(members: dict[str, tuple[Member, ...]], seed: int = 0) -> ScoreContext:
@@ -73,7 +75,7 @@ def test_scores_are_finite_and_average_one_whatever_the_weights(criterion, case)
     assert values.dtype == np.float64
     assert np.isfinite(values).all()
     assert (values >= 0).all()
-    assert scores.unit == "loss" or values.mean() == pytest.approx(1.0) or not values.any()
+    assert scores.unit != "share" or values.mean() == pytest.approx(1.0) or not values.any()
 
 
 def test_every_group_is_scored_in_order_and_alike_each_time(criterion):
@@ -103,10 +105,12 @@ def test_positions_outside_the_group_do_not_count(criterion):
     np.testing.assert_array_equal(concatenated, criterion.score(alone).values["g"])
 
 
-@pytest.mark.parametrize("name", ["fisher", "taylor"])
-def test_criteria_of_gradients_ask_for_data(name):
+@pytest.mark.parametrize("name", ["fisher", "taylor", "activation", "hrank"])
+def test_criteria_that_look_at_data_ask_for_them(name):
     with pytest.raises(UsageError, match="Give --data"):
-        CRITERIA.get(name)().score(ScoreContext((), lambda name: WEIGHTS[name], lambda *_: np.arange(SIZE)))
+        CRITERIA.get(name)().score(
+            ScoreContext((Group("g", SIZE, ()),), lambda name: WEIGHTS[name], lambda *_: np.arange(SIZE))
+        )
 
 
 @pytest.mark.parametrize("name", ["fisher", "taylor"])

@@ -10,7 +10,7 @@ import pytest
 from onnxprune.allocate import ALLOCATORS, Problem, allocate
 from onnxprune.axes import Poly
 from onnxprune.core.errors import BudgetError, InternalError
-from onnxprune.core.group import Group
+from onnxprune.core.group import Group, Member
 
 
 def linear(prices: dict[str, float], size: int, limit: float, align: str | int = 1, floor: float = 0.0) -> Problem:
@@ -167,3 +167,23 @@ def test_everything_left_is_kept_when_the_budget_allows_it():
 def test_problem_is_refused_when_a_ceiling_is_above_the_size():
     with pytest.raises(InternalError, match="cannot keep 33 of 32"):
         dataclasses.replace(linear({"a": 1.0}, 32, 10.0), ceilings={"a": 33})
+
+
+def test_isomorphic_ranks_groups_of_one_make_together():
+    sizes = {"a": 10, "b": 10, "c": 10}
+    scores = {"a": np.full(10, 3.0), "b": np.full(10, 1.0), "c": 100.0 + np.arange(10)}
+    trunk = (Member("w", 0, "producer", "Conv", "n", 1), Member("v", 0, "producer", "Conv", "m", 1))
+    inner = (Member("u", 0, "producer", "Conv", "o", 1),)
+    groups = tuple(Group(n, 10, trunk if n == "c" else inner) for n in sizes)
+    costs = {"flops": Poly({(name,): 1.0 for name in sizes})}
+    found = solve("isomorphic", Problem(groups, scores, costs, {"flops": 15.0}, 1))
+    # a and b share one ranking, of which the upper half is a; c keeps half of its own
+    assert found == {"a": 9, "b": 1, "c": 5}
+
+
+def test_global_takes_ranks_as_they_are():
+    problem = linear({"a": 1.0, "b": 1.0}, 10, 10.0)
+    scores = {"a": np.linspace(0.6, 1.0, 10), "b": np.linspace(0.1, 0.5, 10)}
+    shared = Problem(problem.groups, scores, problem.costs, problem.limits, 1)
+    assert solve("global", dataclasses.replace(shared, unit="rank")) == {"a": 9, "b": 1}
+    assert solve("global", shared)["b"] > 3
