@@ -113,7 +113,7 @@ class TrainingFields(Options):
     image_size: ImageSize | None = None
     skip_corrupt: bool = False
     epochs: int | None = Field(default=None, ge=0)
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     optimizer: str | None = None
     lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     momentum: float | None = None

@@ -78,7 +78,7 @@ class TrainOptions:
     """
 
     epochs: int = 3
-    batch_size: int = 128
+    batch_size: int = 64
     optimizer: OptimizerName = "sgd"
     lr: float | None = None
     momentum: float = 0.9

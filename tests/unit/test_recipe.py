@@ -22,7 +22,7 @@ def test_defaults_are_those_documented() -> None:
     recipe = _recipe()
     assert recipe.model == Path("nets/net.onnx")
     assert (recipe.allocator, recipe.criterion, recipe.align) == ("global", "auto", "auto")
-    assert (recipe.batch_size, recipe.provider, recipe.seed) == (128, "auto", 0)
+    assert (recipe.batch_size, recipe.provider, recipe.seed) == (64, "auto", 0)
     assert (recipe.lr, recipe.threads, recipe.run_dir) == (None, None, None)
 
 
