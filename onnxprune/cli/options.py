@@ -153,7 +153,7 @@ _TRAINING = (
     recipe_option("--val-data", "Validation data, in the same forms: the best epoch on them is kept."),
     recipe_option("--val-share", "Share of the training data to set aside for validation.", float),
     recipe_option("--epochs", "Passes over the training data. [default: 3 with --data, else 0]", int),
-    recipe_option("--batch-size", "Samples per training step, over all processes. [default: 128]", int),
+    recipe_option("--batch-size", "Samples per training step, over all processes. [default: 64]", int),
     recipe_option("--optimizer", "sgd or adamw. [default: sgd]"),
     recipe_option("--lr", "Peak learning rate. [default: the optimizer's]", float),
     recipe_option("--momentum", "Nesterov momentum of sgd. [default: 0.9]", float),
