@@ -30,8 +30,8 @@ __all__ = ["compress"]
 @recipe_option("--data", f"Training data; without it nothing is retrained. {DATA_HELP}")
 @recipe_option("--eval-data", f"Evaluation data. {DATA_HELP}")
 @image_options
-@recipe_option("--allocator", "How groups share the budget: global, greedy or uniform. [default: global]")
-@recipe_option("--criterion", "How channels are scored: fisher, taylor, magnitude, bn_scale, random. [default: auto]")
+@recipe_option("--allocator", "How groups share the budget, such as uniform. [default: global]")
+@recipe_option("--criterion", "How channels are scored, such as fisher or magnitude. [default: auto]")
 @recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
 @recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
 @recipe_option("--phases", "Times that pruning and retraining take turns. [default: 1]", int)
