@@ -34,13 +34,13 @@ def _score(context: ScoreContext, group: Group) -> NDArray[np.float64]:
     shares = []
     for initializer, axis in dict.fromkeys((m.initializer, m.axis) for m in speakers(group)):
         member = next(m for m in group.members if (m.initializer, m.axis) == (initializer, axis))
-        sums = _distances(channel_slices(context, group, member)).sum(axis=1)
+        sums = _distances(_channel_slices(context, group, member)).sum(axis=1)
         if sums.any():
             shares.append(normalised(sums))
     return normalised(np.mean(shares, axis=0)) if shares else np.zeros(group.size)
 
 
-def channel_slices(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:
+def _channel_slices(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:
     """Returns what one initializer holds of each channel, scaled to a largest magnitude of 1: float64 [size, …].
 
     Channels that take several positions have their slices one behind the other.

@@ -6,7 +6,7 @@
 The model is pruned to `--flops`, recovered and given its normalisation once, by the passes that
 `onnxprune compress` takes, on a fixed random subset of train.npz. Then, with the subset:
 
-1. LLR runs for `--sweep-epochs` with each peak of `--lrs`; validation images choose η_max for all.
+1. LLR runs for `--sweep-epochs` with each peak of `--lrs` and each seed; validation images choose η_max for all.
 2. Every schedule runs for each length and seed from the same slim model. The last epoch counts.
 
 A table gives mean ± standard deviation over seeds, on val.npz and test.npz. Finished runs stay in FOLDER as
@@ -187,8 +187,12 @@ class Trainings:
     def peak(self) -> float:
         """Returns η_max: the peak with which LLR is best on validation images."""
         options = self.start.options
-        jobs = [Job("sweep", "llr", options.sweep_epochs, lr, options.seeds[0]) for lr in options.lrs]
-        return max(jobs, key=lambda job: float(self.get(job)["val"])).lr
+
+        def score(lr: float) -> float:
+            jobs = [Job("sweep", "llr", options.sweep_epochs, lr, seed) for seed in options.seeds]
+            return sum(float(self.get(job)["val"]) for job in jobs)
+
+        return max(options.lrs, key=score)
 
     @cached_property
     def _sets(self) -> dict[str, Samples]:
@@ -236,9 +240,10 @@ def accuracy(module: OnnxModule, data: Samples) -> float:
 
 def text(cache: ResultCache) -> str:
     """Returns the table of all finished trainings."""
-    tried = [
-        f"{run['lr']:g} → {percent([run['val']])}" for run in sorted(cache.all("sweep"), key=lambda run: run["lr"])
-    ]
+    by_lr: dict[float, list[float]] = defaultdict(list)
+    for run in cache.all("sweep"):
+        by_lr[run["lr"]].append(run["val"])
+    tried = [f"{lr:g} → {percent(by_lr[lr])}" for lr in sorted(by_lr)]
     found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for run in cache.all("schedule"):
         found[run["schedule"], run["epochs"]].append(run)
@@ -291,7 +296,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--schedules", nargs="+", choices=FIXED, default=list(FIXED))
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--lrs", type=float, nargs="+", default=[0.005, 0.01, 0.02, 0.05, 0.1])
+    parser.add_argument("--lrs", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--sweep-epochs", type=int, default=3)
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th run from the I-th on")
     parser.add_argument("--threads", type=int, default=2)
