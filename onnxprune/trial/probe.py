@@ -81,11 +81,6 @@ class Probe:
         """The gates of all groups that can have one."""
         return find_gates(self._model, self._analysis, self._data.first(self._batch).inputs, self._seed)
 
-    @property
-    def labelled(self) -> bool:
-        """Whether there are labels."""
-        return self._data.labelled
-
     @cached_property
     def draws(self) -> Rows:
         """Group → u, float64 [batches, channels]; groups without a gate are absent."""
@@ -108,15 +103,14 @@ class Probe:
             UsageError: when the data has no labels.
             DataError: when the labels fit none of the outputs.
         """
-        if not self.labelled:
+        sample = next(self._batches())
+        if sample.labels is None:
             raise UsageError(
                 "This criterion takes gradients of the labels' loss, and the data has no labels. Choose fisher, "
                 "which needs none."
             )
-        sample = next(self._batches())
         with torch.no_grad():
             outputs = outputs_of(self.module, sample.inputs).values
-        assert sample.labels is not None
         objective = Objective(
             self.module,
             outputs,

@@ -64,7 +64,6 @@ def test_slopes_are_those_of_the_labels_loss():
     rng = np.random.default_rng(1)
     x, labels = images(32), rng.integers(0, 5, 32)
     item, probe = probe_of(convnet(), {"x": x, "labels": labels}, samples=8)
-    assert probe.labelled
     module = to_torch(item.model).eval()
     (batch,) = probe._batches()
     step = 1e-6
