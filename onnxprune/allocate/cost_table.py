@@ -57,13 +57,8 @@ class CostTable:
             values = values * padded[self._index[:, column]]
         return values
 
-    def cost(self, counts: Counts) -> Floats:
-        """Returns the cost of `counts`, int64 [groups], per resource: float64 [resources]."""
-        result: Floats = self._weight @ self._monomials(counts)
-        return result
-
-    def cost_of(self, counts: Floats) -> Floats:
-        """Returns the cost of fractional counts, float64 [groups], per resource: float64 [resources]."""
+    def cost(self, counts: Counts | Floats) -> Floats:
+        """Returns the cost of whole or fractional `counts`, [groups], per resource: float64 [resources]."""
         result: Floats = self._weight @ self._monomials(counts)
         return result
 

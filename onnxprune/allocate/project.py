@@ -46,7 +46,7 @@ class Budgets:
 
     def used(self, ratios: Floats) -> Floats:
         """Returns the share of each limit that keep ratios, float64 [groups], use: float64 [resources]."""
-        result: Floats = self._table.cost_of(ratios * self._sizes) / self._limits
+        result: Floats = self._table.cost(ratios * self._sizes) / self._limits
         return result
 
     def slopes(self, ratios: Floats) -> Floats:

@@ -23,7 +23,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxprune.bridge.filters import filter_norms, output_channels, scaled_filters
+from onnxprune.bridge.filters import filter_norms, is_shared, output_channels, scaled_filters
 from onnxprune.core.errors import ModelError
 from onnxprune.graph import Model
 from onnxprune.ops.base import describe, input_name
@@ -64,8 +64,7 @@ def batchnorm_obstacle(model: Model, node: gs.Node) -> str:
     weight = input_name(node, 1)
     if weight not in known or (input_name(node, 2) and input_name(node, 2) not in known):
         return f"{describe(node)} computes its weight or bias at run time"
-    uses = sum(tensor.name == weight for other in model.nodes for tensor in other.inputs)
-    if uses > 1 or any(spec.name == weight for spec in model.outputs()):
+    if is_shared(model, weight):
         return f"{describe(node)} shares its weight {weight!r}"
     consumers = [other for other in model.nodes if any(t.name == node.outputs[0].name for t in other.inputs)]
     if len(consumers) == 1 and consumers[0].op == "BatchNormalization":
@@ -113,7 +112,7 @@ def insert_batchnorm(model: Model, values: Mapping[str, BatchNorm], *, filter_no
 def _rescale(model: Model, node: gs.Node, value: BatchNorm, norm: float) -> BatchNorm:
     """Gives the filters of `node` a norm; returns the normalisation that makes up for it."""
     name, bias = node.inputs[1].name, input_name(node, 2)
-    if bias and sum(tensor.name == bias for other in model.nodes for tensor in other.inputs) > 1:
+    if bias and is_shared(model, bias):
         return value
     stored = np.asarray(model.read(name))
     weight = stored.astype(np.float64)

@@ -6,9 +6,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxprune.graph import Model
 from onnxprune.ops.base import attribute
 
-__all__ = ["filter_norms", "output_channels", "scaled_filters"]
+__all__ = ["filter_norms", "is_shared", "output_channels", "scaled_filters"]
 
 Float64 = NDArray[np.float64]
 
@@ -17,6 +18,12 @@ def output_channels(node: gs.Node) -> int:
     """Returns the number of output channels of a Conv or ConvTranspose with a constant weight."""
     shape = node.inputs[1].shape
     return int(shape[1]) * _groups(node) if node.op == "ConvTranspose" else int(shape[0])
+
+
+def is_shared(model: Model, name: str) -> bool:
+    """Returns whether an initializer has more than one reader, the model's outputs included."""
+    uses = sum(tensor.name == name for node in model.nodes for tensor in node.inputs)
+    return uses > 1 or any(spec.name == name for spec in model.outputs())
 
 
 def filter_norms(node: gs.Node, weight: Float64) -> Float64:

@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxprune.bridge.batchnorm import is_inserted
-from onnxprune.bridge.filters import scaled_filters
+from onnxprune.bridge.filters import is_shared, scaled_filters
 from onnxprune.core.errors import InternalError
 from onnxprune.graph import Model
 from onnxprune.ops.base import attribute, describe, input_name
@@ -62,8 +62,7 @@ def _float64(model: Model, name: str) -> Float64:
 
 def _set_bias(model: Model, conv: gs.Node, output: str, value: NDArray[Any]) -> None:
     name = input_name(conv, 2)
-    uses = sum(tensor.name == name for node in model.nodes for tensor in node.inputs)
-    if name and uses == 1 and all(spec.name != name for spec in model.outputs()):
+    if name and not is_shared(model, name):
         model.replace(name, value)
         return
     own = gs.Constant(f"{output}__bias", value)

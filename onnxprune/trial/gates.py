@@ -28,6 +28,7 @@ from onnxprune.core.plan import Plan
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis
 from onnxprune.groups.masking import emptied_model
+from onnxprune.train.losses import as_tuple
 
 __all__ = ["Gate", "Gates", "find_gates"]
 
@@ -152,11 +153,7 @@ class _Check:
         with torch.no_grad():
             expected = masked.call_with({}, self._inputs)
             found = self._module.call_with(Gates(gates).values(self._module, masks), self._inputs)
-        return all(_close(a, b) for a, b in zip(_tuple(found), _tuple(expected), strict=True))
-
-
-def _tuple(outputs: Any) -> tuple[torch.Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
+        return all(_close(a, b) for a, b in zip(as_tuple(found), as_tuple(expected), strict=True))
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:

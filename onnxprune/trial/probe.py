@@ -32,7 +32,7 @@ from onnxprune.bridge import OnnxModule, to_torch
 from onnxprune.core.errors import DataError, UsageError
 from onnxprune.graph import Model, for_training
 from onnxprune.groups import Analysis
-from onnxprune.train.batching import usable_batch_size
+from onnxprune.train.batching import static_batch_size, usable_batch_size
 from onnxprune.train.feeding import Fed, Feeder
 from onnxprune.train.forward import outputs_of
 from onnxprune.train.losses import Objective, Outputs
@@ -103,14 +103,12 @@ class Probe:
             UsageError: when the data has no labels.
             DataError: when the labels fit none of the outputs.
         """
-        sample = next(self._batches())
+        sample, outputs = self._sample
         if sample.labels is None:
             raise UsageError(
                 "This criterion takes gradients of the labels' loss, and the data has no labels. Choose fisher, "
                 "which needs none."
             )
-        with torch.no_grad():
-            outputs = outputs_of(self.module, sample.inputs).values
         objective = Objective(
             self.module,
             outputs,
@@ -152,22 +150,24 @@ class Probe:
         feeder = Feeder(self.module, torch.device("cpu"))
         rng = np.random.default_rng(self._seed)
         for batch in self._data.calibration(self.samples, rng, self._batch):
-            if self._fixed is None or len(batch.rows) == self._fixed:
+            # a graph that takes no other number has no use for the last, smaller batch
+            if len(batch.rows) == self._batch or static_batch_size(self.module) != self._batch:
                 yield feeder.place(feeder.prepare(batch))
 
     @cached_property
     def _batch(self) -> int:
         return min(usable_batch_size(self.module, self._data, BATCH), len(self._data))
 
-    @property
-    def _fixed(self) -> int | None:
-        return None if self._batch in (BATCH, len(self._data)) else self._batch
+    @cached_property
+    def _sample(self) -> tuple[Fed, tuple[torch.Tensor, ...]]:
+        """The first batch, and the model's outputs for it."""
+        sample = next(self._batches())
+        with torch.no_grad():
+            return sample, outputs_of(self.module, sample.inputs).values
 
     @cached_property
     def _targets(self) -> tuple[Target, ...]:
-        sample = next(self._batches())
-        with torch.no_grad():
-            outputs = outputs_of(self.module, sample.inputs).values
+        sample, outputs = self._sample
         targets = find_targets(self.module, outputs)
         if sample.labels is None:
             return targets
