@@ -11,17 +11,19 @@ these is trained in full. Both tools train with the same loss,
     L = ½ CE(z, y) + ½ τ² KL(softmax(t / τ) ‖ softmax(z / τ)),  τ = 2     (the second term alone without labels)
 
 t the original's outputs, in the same order of batches, by SGD (Nesterov 0.9, weight decay 5e-4 on
-matrices, gradient norm at most 5), each with its best peak learning rate of `--lrs`. For
-Torch-Pruning the rate rises over 5 % of the steps and falls linearly to zero; onnxprune runs as it
-is, apart from the peak. The target is the MACs of onnxprune's own slim model, and Torch-Pruning may use
-1 % more. Validation images make every choice. Finished runs are kept in `--cache`.
+matrices, gradient norm at most 5). For Torch-Pruning the rate rises over 5 % of the steps to the best
+of `--lrs` and falls linearly to zero; onnxprune runs as it is. Torch-Pruning may use 1 % more MACs
+than the target. Validation images make every choice.
+
+Latency is the time of a run in onnxruntime over the original's, median and 95 % interval, all three
+turn by turn. Finished runs are kept in `--cache`; those of onnxprune are the ones of `retrain_table.py`
+with the same FOLDER and options.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,17 +33,22 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from glyph_nets import BATCH, Images, accuracy, load_net, logits, macs, reestimate
+from glyph_nets import BATCH, EXAMPLE, Images, accuracy, load_net, logits, macs, reestimate
 from result_cache import ResultCache, beside
+from retrain_table import COLUMNS, Run
+from retrain_table import Table as RetrainTable
 from torch import nn
 from torch_pruning_variants import VARIANTS, Pruner, Variant
+
+from onnxprune.runtime import LatencyOptions, measure
 
 TAU = 2.0
 SHARE = 0.5
 WARMUP = 0.05
 CLIP = 5.0
 QUICK = 2048
-HEAD = "| tool | MACs | peak lr | pruned | statistics anew | validation | test | points lost |"
+IMAGES = "--image-mean 0.5 --image-std 0.25"
+TORCH_PRUNING = "Torch-Pruning"
 
 
 @dataclass(frozen=True)
@@ -141,33 +148,21 @@ class Comparison:
                 np.save(file, logits(self.net, self.train).numpy())
         return torch.from_numpy(np.load(path))
 
-    def own(self, lr: float | None, epochs: int) -> dict[str, Any]:
-        """Runs `onnxprune compress`; returns MACs and accuracies."""
-        options = self.options
-        key = {**self.key, "what": "onnxprune", "lr": lr, "epochs": epochs, "seed": options.seed}
-        key |= {"labels": options.labels, "options": options.own_options}
-        return self.cache.get(key, lambda: self._compress(lr, epochs))
-
-    def _compress(self, lr: float | None, epochs: int) -> dict[str, Any]:
-        options, folder = self.options, self.cache.folder
-        source, out = self.data / "train.npz", folder / f"{options.net}-{options.flops}.slim.onnx"
-        if options.labels == "no":
-            source = folder / "images.npz"
-            np.savez(source, images=self.train.pixels.numpy())
-        words = [sys.executable, "-m", "onnxprune", "compress", self.shared / f"models/glyphs47_{options.net}.onnx"]
-        words += ["-o", out, "--flops", options.flops, "--data", source, "--epochs", epochs, "--seed", options.seed]
-        words += ["--image-mean", 0.5, "--image-std", 0.25, "--quiet"]
-        words += (["--lr", lr] if lr is not None else []) + options.own_options.split()
-        subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
-        report = json.loads(out.with_suffix(".report.json").read_text(encoding="utf-8"))
-        from onnxprune.bridge import to_torch
-
-        slim = to_torch(out)
-        return {"macs": report["after"]["macs"], "val": accuracy(slim, self.val), "test": accuracy(slim, self.test)}
+    def own(self) -> dict[str, Any]:
+        """Runs `onnxprune compress` as `retrain_table.py` does, which finds the run again; returns it and its path."""
+        options, table = self.options, RetrainTable(self.cache.folder)
+        model, column = self.shared / f"models/glyphs47_{options.net}.onnx", COLUMNS[1 + (options.labels == "no")]
+        words = f"{IMAGES} {options.own_options}".strip()
+        run = Run(str(model), f"{options.flops:g}", column, options.epochs, words, options.own_name, options.seed)
+        table.make(run, self.data / "train.npz", self.data / "test.npz")
+        found = self.cache.find(run.key)
+        if found is None:
+            raise SystemExit(1)
+        return found | {"path": Path(f"{self.cache.place(run.key)}.slim.onnx")}
 
     def target(self) -> float:
-        """Returns the MACs that both may use."""
-        return float(self.options.macs or self.own(None, 0)["macs"])
+        """Returns the MACs that Torch-Pruning is held to."""
+        return float(self.options.macs or self.options.flops * macs(self.net))
 
     def theirs(self, variant: Variant, training: Training, target: float) -> dict[str, Any]:
         """Prunes with Torch-Pruning and trains; returns MACs, channel counts and accuracies."""
@@ -191,31 +186,47 @@ class Comparison:
         found["val"] = accuracy(net, self.val if training.epochs else self.val.first(QUICK))
         return found | ({"test": accuracy(net, self.test)} if full else {})
 
+    def export(self, variant: Variant, target: float, path: Path) -> None:
+        """Writes what Torch-Pruning leaves of the net as ONNX, untrained, normalisation folded."""
+        net = Pruner(self.net, target, self.train).cut(variant)
+        if net is None:
+            raise SystemExit(f"{variant}: no ratio reaches the target.")
+        net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
+        free = {"image": {0: "n"}}
+        torch.onnx.export(
+            net, (torch.zeros(EXAMPLE),), str(path), dynamo=False, input_names=["image"], dynamic_axes=free
+        )
 
-def torch_pruning_side(work: Comparison, target: float) -> dict[str, Any]:
+    def latency(self, variant: Variant, target: float, own: Path) -> dict[str, list[str]]:
+        """Returns each tool's time over the original's in onnxruntime, a text for each batch size of `--batches`."""
+        original = self.shared / f"models/glyphs47_{self.options.net}.onnx"
+        cut = self.cache.folder / f"torch-pruning-{self.options.net}-{self.options.flops:g}.onnx"
+        self.export(variant, target, cut)
+        models: dict[str, Path] = {"original": original, TORCH_PRUNING: cut, "onnxprune": own}
+        found: dict[str, list[str]] = {TORCH_PRUNING: [], "onnxprune": []}
+        for batch in self.options.batches:
+            feeds = {"image": self.test.batch(torch.arange(batch)).contiguous().numpy()}
+            compared = measure(models, feeds, LatencyOptions(threads=self.options.threads, batch=batch))
+            for name, times in found.items():
+                ratio = compared.ratios[name]
+                times.append(f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]")
+        return found
+
+
+def torch_pruning_side(work: Comparison, target: float) -> tuple[Variant, dict[str, Any]]:
     """Returns the best that Torch-Pruning reaches, chosen on validation images."""
     options = work.options
     rates = [float(word) for word in options.lrs.split(",")]
     training = Training(rates[len(rates) // 2], options.epochs, options.seed, options.labels == "yes")
-    left: Sequence[Variant] = VARIANTS
+    left: Sequence[Variant] = [variant for variant in VARIANTS if options.round_to in (None, variant.round_to)]
     for epochs, stay in ((0, options.semifinalists), (options.pilot_epochs, options.finalists)):
-        pilots = {variant: work.theirs(variant, replace(training, epochs=epochs), target)["val"] for variant in left}
-        left = sorted(pilots, key=lambda variant: -pilots[variant])[:stay]
-    runs = [
-        work.theirs(variant, replace(training, lr=lr), target) | {"name": str(variant)}
-        for variant in left
-        for lr in rates
-    ]
-    return max(runs, key=lambda run: run["val"])
-
-
-def row(tool: str, run: dict[str, Any], original: dict[str, Any]) -> str:
-    """Returns one row of the table."""
-    zero = [f"{run[stage]:.2%}" if stage in run else "" for stage in ("pruned", "reestimated")]
-    cells = [f"{tool} ({run['name']})" if "name" in run else tool, f"{run['macs'] / original['macs']:.1%}"]
-    cells += ["default" if run["lr"] is None else f"{run['lr']:g}", *zero, f"{run['val']:.2%}", f"{run['test']:.2%}"]
-    cells.append(f"{100 * (original['test'] - run['test']):.2f}")
-    return f"| {' | '.join(cells)} |"
+        pilots = {variant: work.theirs(variant, replace(training, epochs=epochs), target) for variant in left}
+        able = [variant for variant in left if pilots[variant]["macs"]]
+        left = sorted(able, key=lambda variant: -pilots[variant]["val"])[:stay]
+    if not left:
+        raise SystemExit("Torch-Pruning: no variant reaches the target.")
+    runs = [(variant, work.theirs(variant, replace(training, lr=lr), target)) for variant in left for lr in rates]
+    return max(runs, key=lambda run: run[1]["val"])
 
 
 def main(words: list[str]) -> None:
@@ -223,16 +234,19 @@ def main(words: list[str]) -> None:
     options = parse(words)
     torch.set_num_threads(options.threads)
     work = Comparison(options)
-    target = work.target()
-    runs = {"Torch-Pruning": torch_pruning_side(work, target)}
-    if options.side == "both":
-        rates = [float(word) for word in options.lrs.split(",")]
-        runs["onnxprune"] = max((work.own(lr, options.epochs) for lr in rates), key=lambda run: run["val"])
-    original = {"macs": macs(work.net), "test": accuracy(work.net, work.test)}
-    print(HEAD + "\n" + "|---" * (HEAD.count(" | ") + 1) + "|")
-    for tool, run in runs.items():
-        print(row(tool, run, original))
-    print(json.dumps({"original": original, **runs}))
+    whole, before = macs(work.net), accuracy(work.net, work.test)
+    variant, theirs = torch_pruning_side(work, work.target())
+    own = work.own()
+    times = work.latency(variant, work.target(), own["path"])
+    head = ["tool", "MACs", "test", "points lost", *(f"latency, batch {batch}" for batch in options.batches)]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for name, detail, part, after in (
+        (TORCH_PRUNING, str(variant), theirs["macs"] / whole, theirs["test"]),
+        ("onnxprune", options.own_name, own["macs"], own["after"]),
+    ):
+        cells = [f"{name} ({detail})", f"{part:.1%}", f"{after:.2%}", f"{100 * (before - after):.2f}", *times[name]]
+        print(f"| {' | '.join(cells)} |")
+    print(json.dumps({"original": before, TORCH_PRUNING: theirs, "onnxprune": own, "latency": times}, default=str))
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -242,7 +256,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--cache", required=True, help="folder that keeps finished runs")
     parser.add_argument("--net", required=True, choices=["resnet20", "mobilenetv2", "vgg"])
     parser.add_argument("--flops", type=float, default=0.4)
-    parser.add_argument("--macs", type=float, help="target of Torch-Pruning; by default what onnxprune reaches")
+    parser.add_argument("--macs", type=float, help="target of Torch-Pruning; by default the budget's")
+    parser.add_argument("--round-to", type=int, choices=[0, 8], help="take only variants with this rounding")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--pilot-epochs", type=float, default=0.2)
     parser.add_argument("--semifinalists", type=int, default=3, help="variants that get a pilot run")
@@ -250,8 +265,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--lrs", default="0.02,0.05,0.1", help="peak learning rates; pilots take the middle one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", choices=["yes", "no"], default="yes")
-    parser.add_argument("--side", choices=["both", "torch-pruning"], default="both")
     parser.add_argument("--own-options", default="", help="further options of `onnxprune compress`, in one word")
+    parser.add_argument("--own-name", default="default", help="what they are called")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="batch sizes of the latency")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args(words)
 
