@@ -60,6 +60,9 @@ def compress(
     phases: int | None = None,
     iteration: str | None = None,
     dense_epochs: int | None = None,
+    search_epochs: float | None = None,
+    search_constraint: str | None = None,
+    search_masks: str | None = None,
     recover: bool | None = None,
     provider: str | None = None,
     threads: int | None = None,
@@ -102,6 +105,9 @@ def compress(
         phases: How many times pruning and retraining take turns.
         iteration: How budgets are approached over phases: "imp", "bimp" or "gmp".
         dense_epochs: Epochs before the first cut, for "bimp".
+        search_epochs: Passes over the training data in which "dsa" finds keep ratios.
+        search_constraint: How it holds the budgets meanwhile: "elastic", "projected" or "admm".
+        search_masks: How it switches channels: "bernoulli" or "soft".
         recover: Whether the pruned model is fitted to the original's activations before training.
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
@@ -141,6 +147,9 @@ def compress(
         "phases": phases,
         "iteration": iteration,
         "dense_epochs": dense_epochs,
+        "search_epochs": search_epochs,
+        "search_constraint": search_constraint,
+        "search_masks": search_masks,
         "recover": recover,
         "provider": provider,
         "threads": threads,

@@ -27,8 +27,9 @@ from onnxprune.groups import Analysis, node_label
 from onnxprune.groups.masking import plan_masks
 from onnxprune.train.batching import calibration_inputs
 from onnxprune.train.bench import take_samples
+from onnxprune.train.samples import Samples
 
-__all__ = ["CALIBRATION_SAMPLES", "FILTER_NORM", "InsertBatchnorm"]
+__all__ = ["CALIBRATION_SAMPLES", "FILTER_NORM", "InsertBatchnorm", "identity_norms"]
 
 CALIBRATION_SAMPLES = 1024
 FILTER_NORM = 0.5
@@ -55,27 +56,16 @@ class InsertBatchnorm(Pass):
         """Inserts."""
         slim = bench.take("slim", Model)
         if self.everywhere:
-            outputs = [node.outputs[0].name for node in slim.nodes if not batchnorm_obstacle(slim, node)]
-            found = self._moments(slim, outputs, bench)
-            norms = {name: BatchNorm.matching(*each) for name, each in found.items()}
-            return {"slim": insert_batchnorm(slim, norms, filter_norm=FILTER_NORM)}
+            return {"slim": identity_norms(slim, take_samples(bench, "data"), self.seed)}
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
         masks = plan_masks(analysis, plan)
         values = {}
-        unpruned = self._moments(bench.take("working", Model), self._outputs(slim, analysis, plan), bench)
+        outputs, data = self._outputs(slim, analysis, plan), take_samples(bench, "data")
+        unpruned = _moments(bench.take("working", Model), outputs, data, self.seed)
         for name, (mean, var) in unpruned.items():
             keep = keep_mask(analysis.inference.axes(name)[1], masks)
             values[name] = BatchNorm.matching(mean[keep], var[keep])
         return {"slim": insert_batchnorm(slim, values, filter_norm=FILTER_NORM)}
-
-    def _moments(self, model: Model, outputs: Sequence[str], bench: Bench) -> Moments:
-        if not outputs:
-            return {}
-        rng = np.random.default_rng(self.seed)
-        module = to_torch(model)
-        return moments(
-            module, outputs, calibration_inputs(module, take_samples(bench, "data"), CALIBRATION_SAMPLES, rng)
-        )
 
     @staticmethod
     def _outputs(slim: Model, analysis: Analysis, plan: Plan) -> list[str]:
@@ -91,3 +81,24 @@ class InsertBatchnorm(Pass):
             for node in slim.nodes
             if node_label(node) in shortened and not batchnorm_obstacle(slim, node)
         ]
+
+
+def identity_norms(model: Model, data: Samples, seed: int) -> Model:
+    """Returns a copy with a BatchNormalization behind every convolution that can have one, the identity at first.
+
+    Args:
+        model: The model.
+        data: Samples whose moments become the running statistics.
+        seed: Draws them.
+    """
+    outputs = [node.outputs[0].name for node in model.nodes if not batchnorm_obstacle(model, node)]
+    norms = {name: BatchNorm.matching(*each) for name, each in _moments(model, outputs, data, seed).items()}
+    return insert_batchnorm(model, norms, filter_norm=FILTER_NORM)
+
+
+def _moments(model: Model, outputs: Sequence[str], data: Samples, seed: int) -> Moments:
+    if not outputs:
+        return {}
+    module = to_torch(model)
+    inputs = calibration_inputs(module, data, CALIBRATION_SAMPLES, np.random.default_rng(seed))
+    return moments(module, outputs, inputs)

@@ -10,13 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.allocate.alignment import AlignOption
+from onnxprune.allocate.ratios import Ratios
 from onnxprune.axes import Poly
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.errors import InternalError
 from onnxprune.core.group import Group
+from onnxprune.core.search import Constraint, SearchRecord
 from onnxprune.criteria.base import Unit
 
-__all__ = ["Allocator", "Problem"]
+__all__ = ["Allocator", "Problem", "Searcher"]
+
+
+class Searcher(Protocol):
+    """Lets keep ratios learn on data.
+
+    Attributes:
+        groups: Names of the groups whose channels can be switched.
+        constraint: How the budgets are to be held meanwhile.
+    """
+
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+
+    @property
+    def constraint(self) -> Constraint: ...
+
+    def search(self, importances: Mapping[str, NDArray[np.float64]], ratios: Ratios) -> SearchRecord:
+        """Moves `ratios`; returns how it went.
+
+        Args:
+            importances: Group → importance, float64 [size], below zero where a channel is gone.
+            ratios: One for each group, in their order: shares of the channels that are not gone.
+        """
 
 
 @dataclass(frozen=True)
@@ -35,6 +60,7 @@ class Problem:
         ceilings: Group name → number of channels that are left of it, where an earlier phase
             took some; the others have none left to give.
         unit: How scores of different groups compare (`onnxprune.criteria.Scores`).
+        searcher: Lets keep ratios learn; None where there are no data.
     """
 
     groups: tuple[Group, ...]
@@ -45,6 +71,7 @@ class Problem:
     floor: float = 0.1
     ceilings: Mapping[str, int] = field(default_factory=dict)
     unit: Unit = "share"
+    searcher: Searcher | None = None
 
     def __post_init__(self) -> None:
         names = {group.name for group in self.groups}

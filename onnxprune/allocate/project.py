@@ -39,9 +39,13 @@ class Budgets:
         table: Costs of kept counts, one row for each limited resource.
         sizes: Channels of each group, int64 [groups].
         limits: Upper bound on each resource: float64 [resources].
+
+    Attributes:
+        resources: Their names.
     """
 
     def __init__(self, table: CostTable, sizes: NDArray[np.int64], limits: Floats) -> None:
+        self.resources = table.resources
         self._table, self._sizes, self._limits = table, sizes.astype(np.float64), limits
 
     def used(self, ratios: Floats) -> Floats:

@@ -37,6 +37,9 @@ __all__ = ["compress"]
 @recipe_option("--phases", "Times that pruning and retraining take turns. [default: 1]", int)
 @recipe_option("--iteration", "How budgets are approached over phases: imp, bimp or gmp. [default: imp]")
 @recipe_option("--dense-epochs", "Epochs before the first cut, for bimp. [default: 0]", int)
+@recipe_option("--search-epochs", "Passes over the data in which dsa finds keep ratios. [default: 0.5]", float)
+@recipe_option("--search-constraint", "How dsa holds budgets: elastic, projected or admm. [default: elastic]")
+@recipe_option("--search-masks", "How dsa switches channels: bernoulli or soft. [default: bernoulli]")
 @recipe_option(
     "--recover",
     "Fit the pruned model to the original at once. [default: on]",

@@ -15,9 +15,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from onnxprune.core.events import Event, EventHandler, Note, PassFinished, PassStarted, TrainProgress, ignore_events
+from onnxprune.core.events import (
+    Event,
+    EventHandler,
+    Note,
+    PassFinished,
+    PassStarted,
+    SearchProgress,
+    TrainProgress,
+    ignore_events,
+)
 
-__all__ = ["describe_training", "show_progress"]
+__all__ = ["describe_search", "describe_training", "show_progress"]
 
 
 @contextmanager
@@ -55,16 +64,28 @@ def describe_training(event: TrainProgress) -> str:
         share = event.metric_name in ("accuracy", "agreement")
         parts.append(f"{event.metric_name} {event.metric:.2%}" if share else f"{event.metric_name} {event.metric:.4g}")
     if event.seconds_left is not None and event.step < event.steps:
-        minutes, seconds = divmod(round(event.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
+        parts.append(_left(event.seconds_left))
     return ", ".join(parts)
+
+
+def describe_search(event: SearchProgress) -> str:
+    """Returns where the search for keep ratios stands, in one line: loss, cost, open masks, time left."""
+    used = ", ".join(f"{resource} {share:.0%} of the budget" for resource, share in event.used.items())
+    parts = [f"step {event.step}/{event.steps}", f"loss {event.loss:.4f}", used, f"undecided {event.undecided:.0%}"]
+    return ", ".join([*parts, _left(event.seconds_left)] if event.step < event.steps else parts)
+
+
+def _left(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} left"
 
 
 @dataclass
 class _Lines:
-    """One line per finished epoch and per note."""
+    """One line per finished epoch, per tenth of a search, and per note."""
 
     last: TrainProgress | None = None
+    tenth: int = 0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Note):
@@ -73,6 +94,11 @@ class _Lines:
             if self.last is not None and event.epoch > self.last.epoch:
                 self.finish()
             self.last = event
+        elif isinstance(event, SearchProgress):
+            tenth = 10 * event.step // event.steps
+            if tenth != self.tenth:
+                click.echo(f"search: {describe_search(event)}", err=True)
+            self.tenth = tenth
         elif isinstance(event, PassFinished):
             self.finish()  # the last event of an epoch knows its score
 
@@ -96,6 +122,9 @@ class _Bars:
         elif isinstance(event, TrainProgress):
             task = self._start("retrain")
             self.progress.update(task, completed=event.step, total=event.steps, detail=describe_training(event))
+        elif isinstance(event, SearchProgress):
+            task = self._start("search")
+            self.progress.update(task, completed=event.step, total=event.steps, detail=describe_search(event))
         elif isinstance(event, PassStarted):
             self._start(event.name)
         elif event.name in self.tasks:

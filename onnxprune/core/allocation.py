@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from onnxprune.core.search import SearchRecord
+
 __all__ = ["Allocation"]
 
 
@@ -19,6 +21,7 @@ class Allocation:
         alignment: Group name → the multiple that its count honours (1 where alignment was
             given up to reach the budget band).
         notes: Sentences for the report, such as where alignment was relaxed.
+        search: How keep ratios were learned, or None where they were not.
     """
 
     kept: Mapping[str, int]
@@ -26,3 +29,4 @@ class Allocation:
     limit: Mapping[str, float]
     alignment: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    search: SearchRecord | None = None

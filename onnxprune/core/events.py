@@ -6,10 +6,19 @@ and must not raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Event", "EventHandler", "Note", "PassFinished", "PassStarted", "TrainProgress", "ignore_events"]
+__all__ = [
+    "Event",
+    "EventHandler",
+    "Note",
+    "PassFinished",
+    "PassStarted",
+    "SearchProgress",
+    "TrainProgress",
+    "ignore_events",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,27 @@ class TrainProgress:
 
 
 @dataclass(frozen=True)
+class SearchProgress:
+    """Where the search for keep ratios stands.
+
+    Attributes:
+        step: Steps done.
+        steps: How many there will be.
+        loss: Recent mean of the training loss under masks.
+        used: Resource → share of its limit that the keep ratios use; it comes down to 1.
+        undecided: 1 where every channel is as likely to stay as to go, 0 where all are settled.
+        seconds_left: Estimated time to the end of the search.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    used: Mapping[str, float]
+    undecided: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
 class Note:
     """Something the user should know and need not act on.
 
@@ -79,7 +109,7 @@ class Note:
     text: str
 
 
-Event = PassStarted | PassFinished | TrainProgress | Note
+Event = PassStarted | PassFinished | SearchProgress | TrainProgress | Note
 EventHandler = Callable[[Event], None]
 
 

@@ -27,6 +27,7 @@ from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
 from onnxprune.passes.keep_everything import KeepEverything
 from onnxprune.passes.measure_cut import MeasureCut
+from onnxprune.passes.open_search import OpenSearch
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
@@ -42,6 +43,7 @@ from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.schema import Report
 from onnxprune.train.workers import workers
+from onnxprune.trial.supernet import SupernetOptions
 
 __all__ = ["compress"]
 
@@ -133,11 +135,21 @@ def _decide(recipe: Recipe, phase: Phase, options: Mapping[str, Any]) -> list[Pa
     return [
         *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
         ScoreChannels(recipe.criterion, recipe.seed),
+        *(
+            [OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)]
+            if recipe.allocator == "dsa"
+            else []
+        ),
         AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase),
         *([SharePlan()] if workers().size > 1 else []),
         PruneChannels(),
         Certify(recipe.seed),
     ]
+
+
+def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:
+    """How weights learn while keep ratios are searched for."""
+    return SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
 
 
 def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
+from onnxprune.core.search import Constraint, MaskKind, SearchOptions
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields
 
@@ -33,6 +34,9 @@ class Recipe(TrainingFields):
         phases: How many times pruning and retraining take turns.
         iteration: How the budget is approached over the phases (`onnxprune.core.phases`).
         dense_epochs: Epochs of training before the first cut, for "bimp".
+        search_epochs: Passes over the training data during which "dsa" searches for keep ratios.
+        search_constraint: How it holds the budgets meanwhile (`onnxprune.allocate.ratios`).
+        search_masks: Whether it draws masks or multiplies with probabilities (`onnxprune.core.search`).
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
     """
 
@@ -47,6 +51,9 @@ class Recipe(TrainingFields):
     phases: int = Field(default=1, ge=1)
     iteration: Iteration = "imp"
     dense_epochs: int = Field(default=0, ge=0)
+    search_epochs: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    search_constraint: Constraint = "elastic"
+    search_masks: MaskKind = "bernoulli"
     recover: bool = True
 
     @property
@@ -66,6 +73,11 @@ class Recipe(TrainingFields):
         """The phases of pruning and retraining, with their epochs."""
         return phases_of(self.iteration, self.phases, self.training_epochs, self.dense_epochs)
 
+    @property
+    def search_options(self) -> SearchOptions:
+        """How keep ratios are searched for."""
+        return SearchOptions(masks=self.search_masks, constraint=self.search_constraint, seed=self.seed)
+
     def check_together(self) -> None:
         """Checks what no single option shows.
 
@@ -78,6 +90,8 @@ class Recipe(TrainingFields):
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:
             raise UsageError(f"--dense-epochs {self.dense_epochs} needs training data. Give --data.")
+        if self.allocator == "dsa" and self.data is None:
+            raise UsageError("--allocator dsa learns keep ratios on training data. Give --data, or choose another one.")
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
         super().check_together()

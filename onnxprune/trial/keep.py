@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Importance"]
 
-_BISECTIONS = 80
+_BISECTIONS = 60
 _SMALLEST = 1e-12
 _REACH = 40.0  # σ(±40) is 0 or 1 within float64 of any mean
 
@@ -68,17 +68,18 @@ class _Keep(torch.autograd.Function):
         ctx: Any, ratios: torch.Tensor, logs: torch.Tensor, there: torch.Tensor, counts: torch.Tensor, steepness: float
     ) -> torch.Tensor:
         """Returns p: float64 [groups, channels], zero where no channel is."""
-        low = torch.where(there, logs, torch.inf).amin(1) - _REACH / steepness
-        high = torch.where(there, logs, -torch.inf).amax(1) + _REACH / steepness
+        steep = torch.where(there, steepness * logs, -torch.inf)  # σ(−∞) = 0: absent channels add nothing
+        low = torch.where(there, steep, torch.inf).amin(1) - _REACH
+        high = steep.amax(1) + _REACH
         aims = ratios.detach() * counts
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            total = torch.where(there, torch.sigmoid(steepness * (logs - middle[:, None])), 0.0).sum(1)
-            low, high = torch.where(total > aims, middle, low), torch.where(total > aims, high, middle)
-        x = steepness * (logs - ((low + high) / 2)[:, None])
+            over = torch.sigmoid(steep - middle[:, None]).sum(1) > aims
+            low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+        x = steep - ((low + high) / 2)[:, None]
         undecided = torch.where(there, F.logsigmoid(x) + F.logsigmoid(-x), -torch.inf)
         ctx.save_for_backward(torch.softmax(undecided, 1), counts)
-        return torch.where(there, torch.sigmoid(x), 0.0)
+        return torch.sigmoid(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

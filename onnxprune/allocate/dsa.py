@@ -1,0 +1,63 @@
+"""Differentiable sparsity allocation (Ning et al., "DSA", ECCV 2020): keep ratios by gradient.
+
+The ratios learn on data together with the weights (`onnxprune.trial.search`), within the budgets
+(`onnxprune.allocate.ratios`). What the search gives is ratios: which channels stay is a matter of
+their scores, and counts are rounded as those of every allocator. The i-th of n channels of a group
+with ratio α is worth −(i + ½) / (α n), so that all groups arrive at their ratios together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from onnxprune.allocate.base import Problem
+from onnxprune.allocate.cost_table import CostTable, Floats
+from onnxprune.allocate.engine import allocate, rank_worth
+from onnxprune.allocate.project import Budgets
+from onnxprune.allocate.ratios import make_ratios
+from onnxprune.allocate.registry import ALLOCATORS
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.errors import UsageError
+
+__all__ = ["Dsa"]
+
+
+@ALLOCATORS.register("dsa")
+class Dsa:
+    """Keep ratios by gradient, weights and ratios learning in turn."""
+
+    def solve(self, problem: Problem) -> Allocation:
+        """Returns the allocation; see `Allocator.solve`.
+
+        Raises:
+            UsageError: when there is nothing to learn on.
+        """
+        if problem.searcher is None:
+            raise UsageError("--allocator dsa learns keep ratios on data. Give --data, or choose another one.")
+        even = allocate(problem, {group.name: rank_worth(group.size) for group in problem.groups})
+        if dict(even.kept) == problem.available:
+            return even
+        left = np.array(list(problem.available.values()), dtype=np.int64)
+        table = CostTable(tuple(problem.sizes), {resource: problem.costs[resource] for resource in problem.limits})
+        budgets = Budgets(table, left, np.array(list(problem.limits.values())))
+        floors = np.maximum(problem.floor * np.array(list(problem.sizes.values())), 1.0)
+        heard = np.array([name in problem.searcher.groups for name in problem.sizes])
+        ratios = make_ratios(problem.searcher.constraint, budgets, np.minimum(floors / left, 1.0), heard)
+        importances = {name: self._importance(problem, name) for name in problem.sizes}
+        record = problem.searcher.search(importances, ratios)
+        worth = {
+            name: rank_worth(size) * size / max(wanted, 1e-9)
+            for (name, size), wanted in zip(problem.sizes.items(), ratios.values * left, strict=True)
+        }
+        return replace(allocate(problem, worth), search=record)
+
+    @staticmethod
+    def _importance(problem: Problem, name: str) -> Floats:
+        """Importance of each channel, below zero where it is gone."""
+        scores = problem.scores[name]
+        # a loss of second order goes with the square of what is lost
+        found = np.sqrt(np.maximum(scores, 0.0)) if problem.unit == "loss" else np.maximum(scores, 0.0)
+        found[np.argsort(-scores, kind="stable")[problem.available[name] :]] = -1.0
+        return found

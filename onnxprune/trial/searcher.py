@@ -1,0 +1,62 @@
+"""A search for keep ratios on a model and its data, ready to be started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxprune.bridge import OnnxModule
+from onnxprune.core.search import Constraint, SearchOptions, SearchPoint, SearchRecord
+from onnxprune.train.samples import Samples
+from onnxprune.trial.gates import Gates
+from onnxprune.trial.search import KeepRatios, search
+from onnxprune.trial.supernet import Supernet, SupernetOptions
+
+__all__ = ["DataSearcher"]
+
+
+class DataSearcher:
+    """Lets keep ratios learn (`onnxprune.allocate.base.Searcher`).
+
+    Args:
+        student: Learns under masks, and holds what it learned afterwards.
+        teacher: The original.
+        gates: Where masks act on the student.
+        data: Training samples.
+        learning: How the weights learn.
+        options: How the ratios do.
+        on_point: Called now and then with where the search stands, its steps in all, and the seconds left.
+
+    Attributes:
+        student: As given.
+    """
+
+    def __init__(
+        self,
+        student: OnnxModule,
+        teacher: OnnxModule,
+        gates: Gates,
+        data: Samples,
+        learning: SupernetOptions,
+        options: SearchOptions,
+        on_point: Callable[[SearchPoint, int, float], None],
+    ) -> None:
+        self.student, self._teacher, self._gates, self._data = student, teacher, gates, data
+        self._learning, self._options, self._on_point = learning, options, on_point
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups whose channels can be switched."""
+        return self._gates.groups
+
+    @property
+    def constraint(self) -> Constraint:
+        """How the budgets are held meanwhile."""
+        return self._options.constraint
+
+    def search(self, importances: Mapping[str, NDArray[np.float64]], ratios: KeepRatios) -> SearchRecord:
+        """Moves `ratios`; returns how it went. See `onnxprune.trial.search.search`."""
+        with Supernet(self.student, self._teacher, self._gates, self._data, self._learning) as net:
+            return search(net, importances, ratios, self._options, self._on_point)
