@@ -118,6 +118,7 @@ class WriteReport(Pass):
             certificate=_certificate(bench.take("certificate", Certificate)),
             parity=schema.Parity(outputs=output_records(bench.artifacts["differences"])),
             recovery=_recovery(bench),
+            search=_search(bench.take("allocation", Allocation)),
             training=training_record(bench),
             no_training=self._no_training(bench),
             notes=tuple(bench.notes),
@@ -185,6 +186,23 @@ def _certificate(certificate: Certificate) -> schema.Certificate:
         tolerance=certificate.tolerance,
         passed=certificate.worst <= certificate.tolerance,
     )
+
+
+def _search(allocation: Allocation) -> schema.Search | None:
+    record = allocation.search
+    if record is None:
+        return None
+    points = (
+        schema.SearchPoint(
+            step=point.step,
+            loss=point.loss,
+            used=dict(point.used),
+            undecided=point.undecided,
+            ratios={name: round(ratio, 4) for name, ratio in point.ratios.items()},
+        )
+        for point in record.points
+    )
+    return schema.Search(steps=record.steps, seconds=record.seconds, points=tuple(points))
 
 
 def _recovery(bench: Bench) -> schema.Recovery | None:

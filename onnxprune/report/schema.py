@@ -260,6 +260,24 @@ class Recovery(_Record):
     skipped: dict[str, str] = Field(default_factory=dict)
 
 
+class SearchPoint(_Record):
+    """Where a search stood: `used` is the share of each limit, `undecided` 1 where every channel is a coin."""
+
+    step: int
+    loss: Figure = None
+    used: dict[str, Figure] = Field(default_factory=dict)
+    undecided: Figure = None
+    ratios: dict[str, Figure] = Field(default_factory=dict)
+
+
+class Search(_Record):
+    """How the keep ratios of the groups were learned, before the last cut."""
+
+    steps: int
+    seconds: Figure = None
+    points: tuple[SearchPoint, ...] = ()
+
+
 class PassRecord(_Record):
     """One step of the pipeline."""
 
@@ -290,6 +308,7 @@ class Report(_Record):
     parity: Parity | None = None
     gates: tuple[GateRecord, ...] = ()
     recovery: Recovery | None = None
+    search: Search | None = None
     training: Training | None = None
     no_training: str = Field("", description="What it means that there was no retraining; empty when there was.")
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from graphs import model_of
 
 import onnxprune
 from onnxprune.core.errors import UsageError
-from onnxprune.core.events import PassFinished, TrainProgress
+from onnxprune.core.events import PassFinished, SearchProgress, TrainProgress
 from onnxprune.core.plan import Plan
 
 
@@ -97,6 +97,24 @@ def test_stopped_run_goes_on_to_the_same_bytes(model):
     assert not model.with_name("slim.run").exists()
 
 
+def test_keep_ratios_that_were_learned_are_in_the_report(model):
+    seen = []
+    result = _compress(model, allocator="dsa", search_epochs=3, epochs=1, on_event=seen.append)
+    search = result.report["search"]
+    assert search["steps"] == round(3 * 173 / 32)
+    assert search["points"][-1]["used"]["flops"] <= 1 + 1e-9
+    assert set(search["points"][0]["ratios"]) == {group["name"] for group in result.report["groups"]}
+    assert [e.step for e in seen if isinstance(e, SearchProgress)] == [point["step"] for point in search["points"]]
+    assert 0.49 <= _macs(result) <= 0.5
+
+
+@pytest.mark.parametrize("options", [{"phases": 2}, {"search_constraint": "admm"}, {"search_masks": "soft"}], ids=str)
+def test_learned_ratios_give_the_same_bytes_again(model, options):
+    for name in ("first", "second"):
+        _compress(model, allocator="dsa", out=model.with_name(f"{name}.onnx"), **options)
+    assert model.with_name("first.onnx").read_bytes() == model.with_name("second.onnx").read_bytes()
+
+
 def test_validation_data_choose_the_epoch(model):
     result = _compress(model, val_share=0.25, epochs=2)
     training = result.report["training"]
@@ -121,6 +139,8 @@ def test_report_names_the_command_that_repeats_the_run(model):
         ({"dense_epochs": 2, "iteration": "bimp"}, r"none is left to train after the cut\. Give --epochs 3 or more"),
         ({"dense_epochs": 1, "iteration": "bimp", "data": None, "epochs": None}, "--dense-epochs 1 needs training"),
         ({"gates": "metric>=0.5", "eval_data": "x.npz"}, "bounds a metric of your own. Name it with --metric"),
+        ({"allocator": "dsa", "data": None, "epochs": None}, "learns keep ratios on training data"),
+        ({"search_masks": "hard"}, "--search-masks hard"),
         ({"val_share": 0.1, "val_data": "x.npz"}, "two ways to the same"),
         ({"early_stop": 1}, "--early-stop needs validation data"),
         ({"schedule": "sgdr"}, "schedule = 'sgdr'"),
