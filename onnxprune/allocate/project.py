@@ -15,8 +15,6 @@ the standard form. See also Boyd et al., "Distributed Optimization … via ADMM"
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,33 +100,30 @@ class Budgets:
 def _onto_halfspaces(wanted: Floats, slopes: Floats, room: Floats, lowest: Floats) -> Floats:
     """Returns the point of {slopes z ≤ room, lowest ≤ z ≤ 1} nearest to `wanted`, by dual coordinate ascent."""
     multipliers = np.zeros(len(room))
-
-    def at(values: Floats) -> Floats:
-        return np.clip(wanted - values @ slopes, lowest, 1.0)
-
     for _ in range(_SWEEPS if len(room) > 1 else 1):
         before = multipliers.copy()
         for index in range(len(room)):
-            multipliers[index] = _multiplier(at, multipliers, slopes, room, index)
+            multipliers[index] = 0.0
+            others = wanted - multipliers @ slopes
+            multipliers[index] = _multiplier(others, slopes[index], float(room[index]), lowest)
         if np.allclose(before, multipliers, rtol=1e-10, atol=0.0):
             break
-    return at(multipliers)
+    result: Floats = np.clip(wanted - multipliers @ slopes, lowest, 1.0)
+    return result
 
 
-def _multiplier(at: Callable[[Floats], Floats], multipliers: Floats, slopes: Floats, room: Floats, index: int) -> float:
-    trial = multipliers.copy()
-
-    def excess(value: float) -> float:
-        trial[index] = value
-        return float(slopes[index] @ at(trial) - room[index])
-
-    if excess(0.0) <= 0:
+def _multiplier(wanted: Floats, slope: Floats, room: float, lowest: Floats) -> float:
+    """Returns the least λ ≥ 0 with slope · clip(wanted − λ slope, lowest, 1) ≤ room; that is linear between kinks."""
+    sloped = slope > 0
+    wanted, slope, lowest = wanted[sloped], slope[sloped], lowest[sloped]
+    kinks = np.sort(np.concatenate(([0.0], (wanted - 1) / slope, (wanted - lowest) / slope)))
+    kinks = kinks[kinks >= 0]
+    spent = np.clip(wanted - kinks[:, None] * slope, lowest, 1.0) @ slope
+    over = np.flatnonzero(spent > room)
+    if len(over) == 0:
         return 0.0
-    high = max(1e-12, float(multipliers[index]))
-    while excess(high) > 0 and high < 1e18:
-        high *= 4
-    low = 0.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return high
+    last = int(over[-1])
+    if last == len(kinks) - 1:
+        return float(kinks[-1])  # all are at their lowest
+    fall = spent[last] - spent[last + 1]
+    return float(kinks[last] + (kinks[last + 1] - kinks[last]) * (spent[last] - room) / fall)

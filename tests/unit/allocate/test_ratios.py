@@ -47,7 +47,7 @@ def test_budgets_hold_at_the_end_when_gradients_pull_up(constraint):
 @pytest.mark.parametrize("constraint", ["elastic", "projected"])
 def test_budgets_hold_after_every_step_when_they_come_down(constraint):
     ratios = make_ratios(constraint, chain(), LOWEST, HEARD)
-    for scale in np.linspace(3.0, 1.0, 30):
+    for scale in np.linspace(3.0, 1.0, 10):
         ratios.step(np.array([-1.0, -0.1, -3.0, -0.5]), scale)
         assert max(ratios.used().values()) <= scale + 1e-9
 
@@ -61,7 +61,7 @@ def test_ratios_end_where_gain_and_cost_balance(constraint, off):
     assert (best < 1).all()
     ratios = make_ratios(constraint, budgets, LOWEST, HEARD)
     path = []
-    for _ in range(400):
+    for _ in range(250):
         ratios.step(-gains / ratios.values, 1.0)
         path.append(ratios.values)
     np.testing.assert_allclose(np.mean(path[-100:], axis=0), best, atol=off)
