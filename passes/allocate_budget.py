@@ -58,8 +58,16 @@ class AllocateBudget(Pass):
         limits = {b.resource: self.phase.limit(b.limit(whole[b.resource]), whole[b.resource]) for b in self.budgets}
         earlier = bench.find("plan", Plan)
         left = {name: len(kept) for name, kept in earlier.kept.items()} if earlier is not None else {}
-        problem = Problem(analysis.groups, scores, costs, limits, self.align, ceilings=left, unit=scored.unit,
-            searcher=bench.find("searcher", DataSearcher))
+        problem = Problem(
+            analysis.groups,
+            scores,
+            costs,
+            limits,
+            self.align,
+            ceilings=left,
+            unit=scored.unit,
+            searcher=bench.find("searcher", DataSearcher),
+        )
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)

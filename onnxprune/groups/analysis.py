@@ -32,6 +32,7 @@ class Analysis:
         node_macs: Node label → its share of `macs`.
         params: Number of parameters, likewise.
         initializer_params: Initializer → its share of `params`.
+        tensor_elements: Computed tensor of known shape → elements of one input sample, likewise.
         unknown_ops: Operator types without a rule → number of nodes.
         inference: Axes of every tensor.
         atoms: Group name → its atom.
@@ -44,6 +45,7 @@ class Analysis:
     node_macs: Mapping[str, Poly]
     params: Poly
     initializer_params: Mapping[str, Poly]
+    tensor_elements: Mapping[str, Poly]
     unknown_ops: Mapping[str, int]
     inference: Inference = field(repr=False)
     atoms: Mapping[str, Atom] = field(repr=False)
@@ -118,6 +120,7 @@ def analyse(model: Model, shapes: ConcreteShapes, *, approximate: bool = False) 
         node_macs=node_macs,
         params=Poly.sum(list(initializer_params.values())),
         initializer_params=initializer_params,
+        tensor_elements=counter.tensor_elements(),
         unknown_ops=dict(inference.unknown),
         inference=inference,
         atoms=named,
@@ -230,4 +233,14 @@ class _Counter:
             name: Poly.product(self.sizes(name))
             for name, constant in self._inference.model.initializers().items()
             if is_weight(constant)
+        }
+
+    def tensor_elements(self) -> dict[str, Poly]:
+        """Returns computed tensor → number of elements of one sample."""
+        share = 1.0 / self._inference.shapes.batch
+        return {
+            tensor.name: Poly.product(self.sizes(tensor.name)) * share
+            for node in self._inference.model.nodes
+            for tensor in node.outputs
+            if self._inference.known(tensor.name)
         }
