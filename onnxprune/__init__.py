@@ -46,6 +46,7 @@ def compress(
     flops: str | float | None = None,
     params: str | float | None = None,
     size: str | float | None = None,
+    latency: str | float | None = None,
     data: DataLike | None = None,
     eval_data: DataLike | None = None,
     image_mean: float | Sequence[float] | None = None,
@@ -88,6 +89,7 @@ def compress(
         flops: Bound on multiply-accumulates: a share (0.4, "40%") or a figure ("20M").
         params: Bound on the number of parameters, likewise.
         size: Bound on bytes of weights: a share or a figure ("800kB").
+        latency: Bound on the time of a run in onnxruntime, one sample: a share or a figure ("4ms").
         data: Training data: an .npz or .npy file, a folder of images, a Hugging Face dataset saved
             to disk, "package.module:callable", or a mapping from names to arrays, with `labels`
             where there are any. Without data nothing is retrained.
@@ -133,6 +135,7 @@ def compress(
         "flops": flops,
         "params": params,
         "size": size,
+        "latency": latency,
         "data": data,
         "eval_data": eval_data,
         "image_mean": image_mean,

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from onnxprune.allocate import ALLOCATORS, Problem, select_channels
+from onnxprune.allocate import ALLOCATORS, Problem, allocate, select_channels
+from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
 from onnxprune.core.phases import Phase
-from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.cost import COSTS
 from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis
+from onnxprune.passes.learn_latency import LatencyPlan
 from onnxprune.trial.searcher import DataSearcher
 
 __all__ = ["AllocateBudget"]
 
 REPORTED = ("flops", "params", "size")
+_AS_ASKED: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
 class AllocateBudget(Pass):
-    """Gives "allocation" and "plan"; an earlier phase's plan bounds what may be kept.
+    """Gives "allocation" and "plan"; what an earlier phase took is not given back.
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
@@ -50,28 +52,53 @@ class AllocateBudget(Pass):
         Raises:
             BudgetError: when no allocation meets the budgets; the reachable range is printed.
         """
-        analysis, model = bench.take("analysis", Analysis), bench.take("model", Model)
-        scored = bench.take("scores", Scores)
-        scores = scored.values
+        return self._chosen(bench, ALLOCATORS.get(self.allocator)().solve(self.problem(bench)))
+
+    def again(self, bench: Bench, scales: Mapping[str, float]) -> Mapping[str, Any]:
+        """Allocates once more, channels in the same order of worth, with limits times `scales`.
+
+        Args:
+            bench: Holds the first "allocation".
+            scales: Resource → factor; 1 where absent.
+
+        Raises:
+            BudgetError: when no allocation meets the limits.
+        """
+        before = bench.take("allocation", Allocation)
+        found = allocate(self.problem(bench, scales), before.worth)
+        return self._chosen(bench, replace(found, search=before.search))
+
+    def problem(self, bench: Bench, scales: Mapping[str, float] = _AS_ASKED) -> Problem:
+        """Returns what the allocator is given."""
+        analysis, model, scored = (
+            bench.take("analysis", Analysis),
+            bench.take("model", Model),
+            bench.take("scores", Scores),
+        )
         costs = {name: COSTS.get(name)().polynomial(analysis, model) for name in REPORTED}
+        latency = bench.find("latency_plan", LatencyPlan)
+        if latency is not None:
+            costs["latency"] = latency.cost
         whole = {b.resource: float(costs[b.resource](analysis.sizes)) for b in self.budgets}
         limits = {b.resource: self.phase.limit(b.limit(whole[b.resource]), whole[b.resource]) for b in self.budgets}
-        earlier = bench.find("plan", Plan)
-        left = {name: len(kept) for name, kept in earlier.kept.items()} if earlier is not None else {}
-        problem = Problem(
+        return Problem(
             analysis.groups,
-            scores,
+            scored.values,
             costs,
-            limits,
+            {resource: limit * scales.get(resource, 1.0) for resource, limit in limits.items()},
             self.align,
-            ceilings=left,
+            # channels that an earlier phase took have scores below zero
+            ceilings={name: int((values >= 0).sum()) for name, values in scored.values.items()},
             unit=scored.unit,
             searcher=bench.find("searcher", DataSearcher),
         )
-        allocation = ALLOCATORS.get(self.allocator)().solve(problem)
+
+    def _chosen(self, bench: Bench, allocation: Allocation) -> Mapping[str, Any]:
+        """Returns the allocation and the plan that carries it out."""
+        analysis = bench.take("analysis", Analysis)
         for note in allocation.notes:
             bench.note(note)
         approximate = {group.name: group.approximate for group in analysis.groups if group.approximate}
-        digest = bench.take("original", Model).sha256
+        digest, scores = bench.take("original", Model).sha256, bench.take("scores", Scores).values
         plan = select_channels(allocation, scores, digest, self.options, approximate)
         return {"allocation": allocation, "plan": plan}

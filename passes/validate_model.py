@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.stage import Bench, Pass
@@ -32,10 +33,11 @@ from onnxprune.train import Samples
 from onnxprune.train.bench import find_samples
 from onnxprune.train.custom import load_metric
 
-__all__ = ["EVALUATION_BATCH", "LARGE_BYTES", "ValidateModel"]
+__all__ = ["EVALUATION_BATCH", "LARGE_BYTES", "ValidateModel", "timing_feeds", "timing_options"]
 
 EVALUATION_BATCH = 256
 LARGE_BYTES = 8 * PART_BYTES
+Feeds = dict[str, NDArray[Any]]
 ORIGINAL, SLIM = "original", "slim"
 
 
@@ -64,18 +66,19 @@ class ValidateModel(Pass):
         """Measures and compares."""
         stands = {ORIGINAL: stand_in(bench.take("original", Model)), SLIM: stand_in(bench.take("slim", Model))}
         self._say_what_is_missing(stands, bench)
-        feeds = self._feeds(stands[ORIGINAL].model, bench)
+        feeds = timing_feeds(bench, stands[ORIGINAL].model, self.seed)
+        options = timing_options(feeds, self.provider, self.threads, self.seed)
         if stands[ORIGINAL].model.weight_bytes() > LARGE_BYTES:
             if "eval_data" in bench.artifacts:
                 bench.note("Accuracy was not measured: the models are too large to hold both of them.")
-            return self._in_parts({name: stand.model for name, stand in stands.items()}, feeds)
+            return self._in_parts({name: stand.model for name, stand in stands.items()}, feeds, options)
         sessions = {
             name: make_session(stand.model, provider=self.provider, threads=self.threads)
             for name, stand in stands.items()
         }
         found: dict[str, Any] = {
             "differences": compare(run(sessions[ORIGINAL], feeds), run(sessions[SLIM], feeds)),
-            "latency": measure(sessions, feeds, self._options(feeds)),
+            "latency": measure(sessions, feeds, options),
         }
         data = find_samples(bench, "eval_data")
         if data is not None and not stands[SLIM].notes:
@@ -100,27 +103,14 @@ class ValidateModel(Pass):
             bench.note(f"Accuracy was not measured. {error} Or give a metric of your own.")
             return None
 
-    def _in_parts(self, models: Mapping[str, Model], feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    @staticmethod
+    def _in_parts(models: Mapping[str, Model], feeds: Feeds, options: LatencyOptions) -> dict[str, Any]:
         """Compares and times models too large to hold, part after part."""
         (expected,), (found,) = Runner(models[ORIGINAL]).run(feeds), Runner(models[SLIM]).run(feeds)
         return {
             "differences": compare(expected, found),
-            "latency": measure_parts(models, feeds, self._options(feeds)),
+            "latency": measure_parts(models, feeds, options),
         }
-
-    def _feeds(self, model: Model, bench: Bench) -> dict[str, np.ndarray[Any, Any]]:
-        data = find_samples(bench, "eval_data", "data")
-        sample = dict(bench.take("feeds", FeedPair).first)
-        if data is not None:
-            sample |= data.first(1).inputs
-        rng = np.random.default_rng(self.seed)
-        return choose_feeds(model.inputs(), batch=1, other=None, rng=rng, sample=sample)
-
-    def _options(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> LatencyOptions:
-        batch = next((int(v.shape[0]) for v in feeds.values() if v.ndim), 1)
-        return LatencyOptions(
-            threads=self.threads, provider=resolve_provider(self.provider), batch=batch, seed=self.seed
-        )
 
     @staticmethod
     def _say_what_is_missing(stands: Mapping[str, StandIn], bench: Bench) -> None:
@@ -129,6 +119,21 @@ class ValidateModel(Pass):
                 "Latency is that of the model without the operators onnxruntime cannot run here; accuracy cannot be "
                 "measured without them."
             )
+
+
+def timing_feeds(bench: Bench, model: Model, seed: int) -> Feeds:
+    """Returns the inputs that a model of this run is timed on: one sample, of the data where there are any."""
+    data = find_samples(bench, "eval_data", "data")
+    sample = dict(bench.take("feeds", FeedPair).first)
+    if data is not None:
+        sample |= data.first(1).inputs
+    return choose_feeds(model.inputs(), batch=1, other=None, rng=np.random.default_rng(seed), sample=sample)
+
+
+def timing_options(feeds: Feeds, provider: str, threads: int | None, seed: int) -> LatencyOptions:
+    """Returns how a model of this run is timed on `feeds`."""
+    batch = next((int(v.shape[0]) for v in feeds.values() if v.ndim), 1)
+    return LatencyOptions(threads=threads, provider=resolve_provider(provider), batch=batch, seed=seed)
 
 
 def _are_indices(data: Samples) -> bool:

@@ -94,6 +94,8 @@ class WriteReport(Pass):
         original, slim = bench.take("original", Model), bench.take("slim", Model)
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
         before, after = recount(bench, original), recount(bench, slim)
+        latency = bench.take("latency", LatencyComparison)
+        before["latency"], after["latency"] = (latency.latencies[name].p50_us for name in ("original", "slim"))
         files = bench.take("files", tuple)
         results = bench.artifacts.get("evaluation")
         return Report(
@@ -105,7 +107,7 @@ class WriteReport(Pass):
             budgets=tuple(budget_record(b, before[b.resource], after[b.resource]) for b in self.budgets),
             before=cost_record(before, source_files(original)),
             after=cost_record(after, files),
-            latency=latency_report(bench.take("latency", LatencyComparison), "original", "slim"),
+            latency=latency_report(latency, "original", "slim"),
             evaluation=evaluation_of(results),
             groups=group_records(
                 analysis.groups,

@@ -50,7 +50,7 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     """
     search = Search(problem.available, problem.costs, problem.limits)
     if search.jump(search.sizes):
-        return _allocation(problem, search, generous_notes(problem))
+        return _allocation(problem, search, worth, generous_notes(problem))
     if not search.fits(search.counts):
         raise infeasible(problem)
     units = np.array([alignment_unit(group, problem.align) for group in problem.groups], dtype=np.int64)
@@ -60,7 +60,7 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     climb(search, [-np.sort(-worth[group.name]) for group in problem.groups], search.sizes, floors)
     relax(search)
     exchange(search, floors)
-    return _allocation(problem, search, allocation_notes(problem, search, units, floors))
+    return _allocation(problem, search, worth, allocation_notes(problem, search, units, floors))
 
 
 def _floors(sizes: Counts, units: Counts, share: float) -> Counts:
@@ -82,7 +82,9 @@ def _start(search: Search, units: Counts, floors: Counts) -> None:
         level = np.array([finer(int(unit)) for unit in level], dtype=np.int64)
 
 
-def _allocation(problem: Problem, search: Search, notes: tuple[str, ...]) -> Allocation:
+def _allocation(
+    problem: Problem, search: Search, worth: Mapping[str, NDArray[np.float64]], notes: tuple[str, ...]
+) -> Allocation:
     kept = dict(zip(problem.sizes, search.counts.tolist(), strict=True))
     return Allocation(
         kept=kept,
@@ -93,4 +95,5 @@ def _allocation(problem: Problem, search: Search, notes: tuple[str, ...]) -> All
             for group in problem.groups
         },
         notes=notes,
+        worth=worth,
     )

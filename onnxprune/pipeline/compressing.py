@@ -26,7 +26,9 @@ from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
 from onnxprune.passes.keep_everything import KeepEverything
+from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.measure_cut import MeasureCut
+from onnxprune.passes.meet_latency import MeetLatency
 from onnxprune.passes.open_search import OpenSearch
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.recover_outputs import RecoverOutputs
@@ -132,17 +134,21 @@ def _train_whole(recipe: Recipe) -> list[Pass]:
 
 def _decide(recipe: Recipe, phase: Phase, options: Mapping[str, Any]) -> list[Pass]:
     """The passes of one phase up to the certificate."""
+    allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
+    learned = recipe.allocator == "dsa"
     return [
         *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
         ScoreChannels(recipe.criterion, recipe.seed),
-        *(
-            [OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)]
-            if recipe.allocator == "dsa"
-            else []
-        ),
-        AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase),
+        *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
+        *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if recipe.latency else []),
+        allocate,
         *([SharePlan()] if workers().size > 1 else []),
         PruneChannels(),
+        *(
+            [MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
+            if recipe.latency and phase.number == phase.count
+            else []
+        ),
         Certify(recipe.seed),
     ]
 

@@ -25,6 +25,7 @@ class Recipe(TrainingFields):
         flops: Upper bound on multiply-accumulates (MACs).
         params: Upper bound on the number of parameters.
         size: Upper bound on bytes of weights.
+        latency: Upper bound on the time of a run in onnxruntime, one sample, on `provider`.
         allocator: Name of the allocator that shares the budget out over groups.
         criterion: Name of the criterion that scores channels; "auto" is "fisher" where there are data,
             "magnitude" where there are none.
@@ -44,6 +45,7 @@ class Recipe(TrainingFields):
     flops: Annotated[Budget | None, budget("flops")] = None
     params: Annotated[Budget | None, budget("params")] = None
     size: Annotated[Budget | None, budget("size")] = None
+    latency: Annotated[Budget | None, budget("latency")] = None
     allocator: str = "global"
     criterion: str = "auto"
     approximate: bool = False
@@ -59,7 +61,7 @@ class Recipe(TrainingFields):
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets that were set; all of them must hold."""
-        return tuple(b for b in (self.flops, self.params, self.size) if b is not None)
+        return tuple(b for b in (self.flops, self.params, self.size, self.latency) if b is not None)
 
     @property
     def out_path(self) -> Path | None:
@@ -85,7 +87,9 @@ class Recipe(TrainingFields):
             UsageError: when the options do not go together.
         """
         if not self.budgets:
-            raise UsageError("There is no budget to meet. Give --flops, --params or --size, for example --flops 0.5.")
+            raise UsageError(
+                "There is no budget to meet. Give --flops, --params, --size or --latency, for example --flops 0.5."
+            )
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:

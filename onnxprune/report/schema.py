@@ -37,6 +37,8 @@ __all__ = [
     "Recovery",
     "RecoveryStage",
     "Report",
+    "Search",
+    "SearchPoint",
     "TensorRecord",
     "Training",
     "read_report",
