@@ -46,6 +46,7 @@ def compress(
     flops: str | float | None = None,
     params: str | float | None = None,
     size: str | float | None = None,
+    memory: str | float | None = None,
     latency: str | float | None = None,
     data: DataLike | None = None,
     eval_data: DataLike | None = None,
@@ -89,6 +90,7 @@ def compress(
         flops: Bound on multiply-accumulates: a share (0.4, "40%") or a figure ("20M").
         params: Bound on the number of parameters, likewise.
         size: Bound on bytes of weights: a share or a figure ("800kB").
+        memory: Bound on bytes of activations alive at once, one sample: a share or a figure ("2MB").
         latency: Bound on the time of a run in onnxruntime, one sample: a share or a figure ("4ms").
         data: Training data: an .npz or .npy file, a folder of images, a Hugging Face dataset saved
             to disk, "package.module:callable", or a mapping from names to arrays, with `labels`
@@ -135,6 +137,7 @@ def compress(
         "flops": flops,
         "params": params,
         "size": size,
+        "memory": memory,
         "latency": latency,
         "data": data,
         "eval_data": eval_data,

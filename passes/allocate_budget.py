@@ -12,6 +12,7 @@ from onnxprune.core.budget import Budget
 from onnxprune.core.phases import Phase
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.cost import COSTS
+from onnxprune.cost.memory import memory_polynomials
 from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis
@@ -79,8 +80,13 @@ class AllocateBudget(Pass):
         latency = bench.find("latency_plan", LatencyPlan)
         if latency is not None:
             costs["latency"] = latency.cost
-        whole = {b.resource: float(costs[b.resource](analysis.sizes)) for b in self.budgets}
-        limits = {b.resource: self.phase.limit(b.limit(whole[b.resource]), whole[b.resource]) for b in self.budgets}
+        limits: dict[str, float] = {}
+        for budget in self.budgets:
+            parts = memory_polynomials(analysis, model) if budget.resource == "memory" else {}
+            costs |= parts
+            bounded = list(parts) or [budget.resource]
+            whole = max(float(costs[name](analysis.sizes)) for name in bounded)
+            limits |= dict.fromkeys(bounded, self.phase.limit(budget.limit(whole), whole))
         return Problem(
             analysis.groups,
             scored.values,

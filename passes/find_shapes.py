@@ -72,7 +72,10 @@ class FindShapes(Pass):
         fold(model, bench)  # what the sizes found static lead to, such as slices of a packed weight
         unshare_vectors(model)
         shapes = ConcreteShapes(
-            first=first.shapes, second=second.shapes if second is not None else None, batch=_batch(model, feeds)
+            first=first.shapes,
+            second=second.shapes if second is not None else None,
+            batch=_batch(model, feeds),
+            dtypes=first.dtypes,
         )
         return {"model": model, "shapes": shapes, "feeds": feeds}
 

@@ -15,6 +15,7 @@ from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.cost import COSTS, group_shares
+from onnxprune.cost.memory import peak_memory
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.recover import RecoveryRecord
@@ -155,8 +156,9 @@ def _tensor(spec: TensorSpec) -> schema.TensorRecord:
 def recount(bench: Bench, model: Model) -> dict[str, float]:
     """Recounts every cost on a graph as it stands, from the shapes of a run."""
     runnable = stand_in(model)
-    shapes = Runner(runnable.model).capture(bench.take("feeds", FeedPair).first).shapes
-    return {name: COSTS.get(name)().recount(model, shapes) for name in ("flops", "params", "size")}
+    seen = Runner(runnable.model).capture(bench.take("feeds", FeedPair).first)
+    found = {name: COSTS.get(name)().recount(model, seen.shapes) for name in ("flops", "params", "size")}
+    return found | {"memory": peak_memory(model, seen.shapes, seen.dtypes)}
 
 
 def source_files(model: Model) -> tuple[Path, ...]:

@@ -27,6 +27,7 @@ __all__ = ["compress"]
 @recipe_option("--flops", "Multiply-accumulates to keep at most: 0.4, 40% or 20M.", metavar="BUDGET")
 @recipe_option("--params", "Parameters to keep at most: 0.4, 40% or 1.2M.", metavar="BUDGET")
 @recipe_option("--size", "Bytes of weights to keep at most: 0.4, 40% or 800kB.", metavar="BUDGET")
+@recipe_option("--memory", "Bytes of activations at once to keep at most: 0.5, 50% or 2MB.", metavar="BUDGET")
 @recipe_option("--latency", "Time of a run to take at most, measured: 0.6, 60% or 4ms.", metavar="BUDGET")
 @recipe_option("--data", f"Training data; without it nothing is retrained. {DATA_HELP}")
 @recipe_option("--eval-data", f"Evaluation data. {DATA_HELP}")

@@ -27,10 +27,10 @@ def human_cost(resource: str, value: float) -> str:
     """Returns `value` with the unit of its resource: "40.8 M MACs", "1.10 MB", "3.20 ms".
 
     Args:
-        resource: One of `onnxprune.core.budget.RESOURCES`.
+        resource: One of `onnxprune.core.budget.RESOURCES`, or "memory at NODE".
         value: In MACs, parameters, bytes or microseconds.
     """
-    if resource in ("size", "memory"):
+    if resource == "size" or resource.startswith("memory"):
         number = human_number(value)
         return f"{number}B" if number[-1].isalpha() else f"{number} B"
     if resource == "latency":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 __all__ = ["ConcreteShapes"]
 
@@ -18,11 +21,13 @@ class ConcreteShapes:
         first: Tensor name → shape in the first run.
         second: The same with every dynamic dimension changed, or None for a static model.
         batch: Size of the batch axis in the first run; costs are divided by it.
+        dtypes: Tensor name → dtype in the first run, where it was noted.
     """
 
     first: Mapping[str, Shape]
     second: Mapping[str, Shape] | None
     batch: int
+    dtypes: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
 
     def dynamic(self, name: str) -> tuple[bool, ...]:
         """Returns which axes of a tensor differ between the runs."""

@@ -25,6 +25,7 @@ class Recipe(TrainingFields):
         flops: Upper bound on multiply-accumulates (MACs).
         params: Upper bound on the number of parameters.
         size: Upper bound on bytes of weights.
+        memory: Upper bound on bytes of activations alive at once, one sample (`onnxprune.cost.memory`).
         latency: Upper bound on the time of a run in onnxruntime, one sample, on `provider`.
         allocator: Name of the allocator that shares the budget out over groups.
         criterion: Name of the criterion that scores channels; "auto" is "fisher" where there are data,
@@ -45,6 +46,7 @@ class Recipe(TrainingFields):
     flops: Annotated[Budget | None, budget("flops")] = None
     params: Annotated[Budget | None, budget("params")] = None
     size: Annotated[Budget | None, budget("size")] = None
+    memory: Annotated[Budget | None, budget("memory")] = None
     latency: Annotated[Budget | None, budget("latency")] = None
     allocator: str = "global"
     criterion: str = "auto"
@@ -61,7 +63,8 @@ class Recipe(TrainingFields):
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets that were set; all of them must hold."""
-        return tuple(b for b in (self.flops, self.params, self.size, self.latency) if b is not None)
+        given = (self.flops, self.params, self.size, self.memory, self.latency)
+        return tuple(b for b in given if b is not None)
 
     @property
     def out_path(self) -> Path | None:
@@ -88,7 +91,8 @@ class Recipe(TrainingFields):
         """
         if not self.budgets:
             raise UsageError(
-                "There is no budget to meet. Give --flops, --params, --size or --latency, for example --flops 0.5."
+                "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
+                "--flops 0.5."
             )
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")

@@ -105,7 +105,7 @@ def test_align_is_auto_or_a_number(given: object, read: object) -> None:
         ({"flops": "0"}, "--flops 0: a budget is greater than zero"),
         ({"flops": "1.7"}, "--flops 1.7: more than the original"),
         ({"flops": True}, "--flops True: expected a fraction"),
-        ({"flops": None}, "There is no budget to meet. Give --flops, --params, --size or --latency"),
+        ({"flops": None}, "There is no budget to meet. Give --flops, --params, --size, --memory or --latency"),
         ({"model": None}, "MODEL is missing"),
         ({"model": 3}, "MODEL 3: expected a path or an onnx.ModelProto, found int"),
         ({"data": 3}, "--data 3: expected a path, a mapping from names to arrays, or a function"),
