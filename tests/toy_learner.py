@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from onnxprune.allocate import Problem
-from onnxprune.core.search import SearchOptions, SearchPoint, SearchRecord
+from onnxprune.core.search import DescentOptions, SearchOptions, SearchPoint, SearchRecord
+from onnxprune.trial.descend import Candidates, descend
 from onnxprune.trial.search import KeepRatios, search
 
 __all__ = ["ToyLearner", "ToySearcher"]
@@ -49,6 +50,17 @@ class ToyLearner:
         """Returns the loss."""
         return torch.stack([(part * (1 - masks[name])).sum() ** 2 for name, part in self._parts.items()]).sum()
 
+    def score(self, masks: Mapping[str, torch.Tensor], batches: int) -> float:
+        """Returns the loss."""
+        return float(self.loss(masks))
+
+    def snapshot(self) -> object:
+        """Returns nothing: nothing is learned."""
+        return None
+
+    def rewind(self, snapshot: object) -> None:
+        """Does nothing."""
+
 
 class ToySearcher:
     """Searches with a `ToyLearner`.
@@ -71,7 +83,7 @@ class ToySearcher:
     ) -> None:
         self.groups = tuple(name for name in problem.sizes if name not in deaf)
         self.options = options or SearchOptions()
-        self.constraint = self.options.constraint
+        self.constraint, self.rounds = self.options.constraint, steps
         self.points: list[SearchPoint] = []
         self.learner: ToyLearner | None = None
         self._worth, self._steps, self._deaf = worth or {}, steps, deaf
@@ -80,3 +92,9 @@ class ToySearcher:
         """Searches; see `onnxprune.allocate.base.Searcher`."""
         self.learner = ToyLearner(importances, self._worth, self._steps, self._deaf)
         return search(self.learner, importances, ratios, self.options, lambda point, *_: self.points.append(point))
+
+    def descend(self, importances: Mapping[str, NDArray[np.float64]], candidates: Candidates) -> list[tuple[str, int]]:
+        """Goes down; see `onnxprune.allocate.base.Searcher`."""
+        self.learner = ToyLearner(importances, self._worth, self._steps, self._deaf)
+        options = DescentOptions(rounds=self.rounds, short_steps=1, judged=1)
+        return descend(self.learner, importances, candidates, options, lambda point, *_: self.points.append(point))

@@ -18,15 +18,26 @@ from onnxprune.core.group import Group
 from onnxprune.core.search import Constraint, SearchRecord
 from onnxprune.criteria.base import Unit
 
-__all__ = ["Allocator", "Problem", "Searcher"]
+__all__ = ["Allocator", "Candidates", "Problem", "Searcher"]
+
+
+class Candidates(Protocol):
+    """What can be given up next, in a method that goes down step by step."""
+
+    def of_round(self, number: int, counts: Mapping[str, int]) -> Mapping[str, int]:
+        """Returns group → channels that it would keep, for groups that could be the next to lose some."""
+
+    def used(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Returns resource → share of its limit."""
 
 
 class Searcher(Protocol):
-    """Lets keep ratios learn on data.
+    """Lets allocators learn on data.
 
     Attributes:
         groups: Names of the groups whose channels can be switched.
-        constraint: How the budgets are to be held meanwhile.
+        constraint: How keep ratios are to hold the budgets while they are searched for.
+        rounds: In how many rounds an iterative method is to come down to the budgets.
     """
 
     @property
@@ -35,12 +46,23 @@ class Searcher(Protocol):
     @property
     def constraint(self) -> Constraint: ...
 
+    @property
+    def rounds(self) -> int: ...
+
     def search(self, importances: Mapping[str, NDArray[np.float64]], ratios: Ratios) -> SearchRecord:
         """Moves `ratios`; returns how it went.
 
         Args:
             importances: Group → importance, float64 [size], below zero where a channel is gone.
             ratios: One for each group, in their order: shares of the channels that are not gone.
+        """
+
+    def descend(self, importances: Mapping[str, NDArray[np.float64]], candidates: Candidates) -> list[tuple[str, int]]:
+        """Returns the way down: (group, channels that it keeps from then on).
+
+        Args:
+            importances: As `search` takes them.
+            candidates: Says what can go in each round.
         """
 
 

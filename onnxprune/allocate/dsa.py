@@ -21,7 +21,7 @@ from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.errors import UsageError
 
-__all__ = ["Dsa"]
+__all__ = ["Dsa", "importance_of"]
 
 
 @ALLOCATORS.register("dsa")
@@ -45,7 +45,7 @@ class Dsa:
         floors = np.maximum(problem.floor * np.array(list(problem.sizes.values())), 1.0)
         heard = np.array([name in problem.searcher.groups for name in problem.sizes])
         ratios = make_ratios(problem.searcher.constraint, budgets, np.minimum(floors / left, 1.0), heard)
-        importances = {name: self._importance(problem, name) for name in problem.sizes}
+        importances = {name: importance_of(problem, name) for name in problem.sizes}
         record = problem.searcher.search(importances, ratios)
         worth = {
             name: rank_worth(size) * size / max(wanted, 1e-9)
@@ -53,11 +53,11 @@ class Dsa:
         }
         return replace(allocate(problem, worth), search=record)
 
-    @staticmethod
-    def _importance(problem: Problem, name: str) -> Floats:
-        """Importance of each channel, below zero where it is gone."""
-        scores = problem.scores[name]
-        # a loss of second order goes with the square of what is lost
-        found = np.sqrt(np.maximum(scores, 0.0)) if problem.unit == "loss" else np.maximum(scores, 0.0)
-        found[np.argsort(-scores, kind="stable")[problem.available[name] :]] = -1.0
-        return found
+
+def importance_of(problem: Problem, name: str) -> Floats:
+    """Returns the importance of each channel of a group, float64 [size], below zero where it is gone."""
+    scores = problem.scores[name]
+    # a loss of second order goes with the square of what is lost
+    found = np.sqrt(np.maximum(scores, 0.0)) if problem.unit == "loss" else np.maximum(scores, 0.0)
+    found[np.argsort(-scores, kind="stable")[problem.available[name] :]] = -1.0
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Constraint", "MaskKind", "SearchOptions", "SearchPoint", "SearchRecord"]
+__all__ = ["Constraint", "DescentOptions", "MaskKind", "SearchOptions", "SearchPoint", "SearchRecord"]
 
 Constraint = Literal["elastic", "projected", "admm"]
 MaskKind = Literal["bernoulli", "soft"]
@@ -34,6 +34,21 @@ class SearchOptions:
     masks: MaskKind = "bernoulli"
     constraint: Constraint = "elastic"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """How to go down step by step.
+
+    Attributes:
+        rounds: From the whole model to the budget.
+        short_steps: Steps of the weights for each candidate of a round.
+        judged: Batches that each candidate is judged on.
+    """
+
+    rounds: int = 24
+    short_steps: int = 8
+    judged: int = 8
 
 
 @dataclass(frozen=True)

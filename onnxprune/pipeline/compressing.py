@@ -40,7 +40,7 @@ from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
-from onnxprune.recipe import Recipe
+from onnxprune.recipe import LEARNING, Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.schema import Report
@@ -135,7 +135,7 @@ def _train_whole(recipe: Recipe) -> list[Pass]:
 def _decide(recipe: Recipe, phase: Phase, options: Mapping[str, Any]) -> list[Pass]:
     """The passes of one phase up to the certificate."""
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
-    learned = recipe.allocator == "dsa"
+    learned = recipe.allocator in LEARNING
     return [
         *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
         ScoreChannels(recipe.criterion, recipe.seed),

@@ -14,8 +14,8 @@ and paths are relative to the file:
 from __future__ import annotations
 
 from onnxprune.recipe.compare import Comparison
-from onnxprune.recipe.compress import Recipe
+from onnxprune.recipe.compress import LEARNING, Recipe
 from onnxprune.recipe.retraining import Retraining
 from onnxprune.recipe.training import DEFAULT_EPOCHS, TrainingFields
 
-__all__ = ["DEFAULT_EPOCHS", "Comparison", "Recipe", "Retraining", "TrainingFields"]
+__all__ = ["DEFAULT_EPOCHS", "LEARNING", "Comparison", "Recipe", "Retraining", "TrainingFields"]

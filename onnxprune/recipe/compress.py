@@ -14,7 +14,10 @@ from onnxprune.core.search import Constraint, MaskKind, SearchOptions
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields
 
-__all__ = ["Recipe"]
+__all__ = ["LEARNING", "Recipe"]
+
+LEARNING = ("dsa", "netadapt")
+"""Allocators that learn on data."""
 
 
 class Recipe(TrainingFields):
@@ -98,8 +101,10 @@ class Recipe(TrainingFields):
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:
             raise UsageError(f"--dense-epochs {self.dense_epochs} needs training data. Give --data.")
-        if self.allocator == "dsa" and self.data is None:
-            raise UsageError("--allocator dsa learns keep ratios on training data. Give --data, or choose another one.")
+        if self.allocator in LEARNING and self.data is None:
+            raise UsageError(
+                f"--allocator {self.allocator} learns on training data. Give --data, or choose another one."
+            )
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
         super().check_together()

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
-from onnxprune.core.search import Constraint, SearchOptions, SearchPoint, SearchRecord
+from onnxprune.core.search import Constraint, DescentOptions, SearchOptions, SearchPoint, SearchRecord
 from onnxprune.train.samples import Samples
+from onnxprune.trial.descend import Candidates, descend
 from onnxprune.trial.gates import Gates
 from onnxprune.trial.search import KeepRatios, search
 from onnxprune.trial.supernet import Supernet, SupernetOptions
@@ -28,6 +29,7 @@ class DataSearcher:
         learning: How the weights learn.
         options: How the ratios do.
         on_point: Called now and then with where the search stands, its steps in all, and the seconds left.
+        descent: How an iterative method goes down.
 
     Attributes:
         student: As given.
@@ -42,7 +44,9 @@ class DataSearcher:
         learning: SupernetOptions,
         options: SearchOptions,
         on_point: Callable[[SearchPoint, int, float], None],
+        descent: DescentOptions | None = None,
     ) -> None:
+        self._descent = descent or DescentOptions()
         self.student, self._teacher, self._gates, self._data = student, teacher, gates, data
         self._learning, self._options, self._on_point = learning, options, on_point
 
@@ -50,6 +54,11 @@ class DataSearcher:
     def groups(self) -> tuple[str, ...]:
         """Names of the groups whose channels can be switched."""
         return self._gates.groups
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a method that goes down step by step."""
+        return self._descent.rounds
 
     @property
     def constraint(self) -> Constraint:
@@ -60,3 +69,8 @@ class DataSearcher:
         """Moves `ratios`; returns how it went. See `onnxprune.trial.search.search`."""
         with Supernet(self.student, self._teacher, self._gates, self._data, self._learning) as net:
             return search(net, importances, ratios, self._options, self._on_point)
+
+    def descend(self, importances: Mapping[str, NDArray[np.float64]], candidates: Candidates) -> list[tuple[str, int]]:
+        """Returns the way down. See `onnxprune.trial.descend.descend`."""
+        with Supernet(self.student, self._teacher, self._gates, self._data, self._learning) as net:
+            return descend(net, importances, candidates, self._descent, self._on_point)

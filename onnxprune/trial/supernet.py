@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from onnxprune.bridge import OnnxModule
-from onnxprune.core.errors import DataError, OnnxPruneError
+from onnxprune.core.errors import DataError, InternalError, OnnxPruneError
 from onnxprune.train.augment import parse_augment
 from onnxprune.train.batching import usable_batch_size
 from onnxprune.train.dataset import Dataset
@@ -90,6 +90,7 @@ class Supernet:
         self._learned, self._judged, count = self._parts(data)
         self.steps = max(1, round(options.epochs * count / self._batch_size))
         self._masks: Masks = {}
+        self._kept: list[Fed] = []
         self._stepper = self._make_stepper(
             teacher, self._feeder.place(self._feeder.prepare(data.first(self._batch_size)))
         )
@@ -143,6 +144,31 @@ class Supernet:
                 self._gates.values(self._student, self._placed(masks)),
             )
         return stepper.objective.loss(outputs, stepper.targets(fed, fed.inputs), fed.labels)
+
+    def score(self, masks: Masks, batches: int) -> float:
+        """Returns the mean loss of the first held-out batches, the same in every call, in evaluation mode."""
+        while len(self._kept) < batches:
+            self._kept.append(next(self._judged))
+        stepper, total = self._stepper, 0.0
+        self._student.eval()
+        with torch.no_grad(), stepper.precision.autocast():
+            values = self._gates.values(self._student, self._placed(masks))
+            for fed in self._kept[:batches]:
+                outputs = outputs_of(self._student, fed.inputs, stepper.objective.features, values)
+                total += float(stepper.objective.loss(outputs, stepper.targets(fed, fed.inputs), fed.labels))
+        self._student.train()
+        return total / batches
+
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        """Returns copies of all weights and statistics."""
+        return {name: tensor.detach().clone() for name, tensor in self._student.state_dict().items()}
+
+    def rewind(self, snapshot: object) -> None:
+        """Goes back to a snapshot; the optimizer begins anew."""
+        if not isinstance(snapshot, dict):
+            raise InternalError("a snapshot is what `snapshot` returned")
+        self._student.load_state_dict(snapshot)
+        self._stepper.optimizer.state.clear()
 
     def _placed(self, masks: Masks) -> Masks:
         return {name: mask.to(self._device, torch.float32) for name, mask in masks.items()}
@@ -202,7 +228,7 @@ class Supernet:
             objective=objective,
             targets=TeacherOutputs(teacher, objective.features, precision.autocast),
             optimizer=make_optimizer(self._student, options),
-            rate=schedule.lr,
+            rate=lambda step: schedule.lr(min(step, self.steps - 1)),
             precision=precision,
             augment=augment if augment else None,
             average=None,

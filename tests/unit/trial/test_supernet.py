@@ -100,6 +100,18 @@ def test_the_loss_of_masks_moves_no_weight_and_has_their_gradient():
     assert all(torch.equal(tensor, before[name]) for name, tensor in net._student.named_parameters())
 
 
+def test_rewinding_undoes_what_was_learned():
+    net = supernet(numbered())
+    with net:
+        net.learn(whole(net))
+        before, state = net.score(halves(net), 2), net.snapshot()
+        for _ in range(3):
+            net.learn(halves(net))
+        assert net.score(halves(net), 2) != before
+        net.rewind(state)
+        assert net.score(halves(net), 2) == before
+
+
 def test_the_same_seed_learns_the_same():
     found = []
     for _ in range(2):
