@@ -66,17 +66,18 @@ class _Candidates:
             return {}
         now = self._vector(counts)
         top: Counts = (now - 1) // self._units * self._units
-        steps: Counts = np.where(
-            top >= self._floors, (top - self._floors) // self._units, -1
-        )  # below the first, at most
+        # how often a group can give up a unit below `top`, at most; -1 where it can give up nothing
+        steps: Counts = np.where(top >= self._floors, (top - self._floors) // self._units, -1)
         # the least number of steps at which a group alone reaches the target; costs fall with every step
-        low, high = np.full_like(steps, -1), steps.copy()
+        low: Counts = np.full_like(steps, -1)
+        high: Counts = steps.copy()
         while (high - low > 1).any():
             middle: Counts = np.where(high - low > 1, (low + high) // 2, high)
             fits = self._fits(now, top - middle * self._units, target)
             low, high = np.where(fits, low, middle), np.where(fits, middle, high)
         able = self._heard & (steps >= 0)
-        kept: Counts = top - np.maximum(high, 0) * self._units
+        taken: Counts = np.where(high < 0, 0, high)
+        kept = top - taken * self._units
         reached = able & self._fits(now, np.maximum(kept, 1), target)
         chosen = reached if reached.any() else able
         return {self._names[i]: int(kept[i]) for i in np.flatnonzero(chosen)}

@@ -26,9 +26,8 @@ from onnxprune.core.errors import BudgetError
 
 SHARES = (0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 NAMES = ALLOCATORS.names()
-LEARNING = ("dsa", "netadapt")
-RANKING = tuple(name for name in NAMES if name not in LEARNING)
-"""Those that rank channels once; ratios that learn do so anew for each budget, so that only the band orders costs."""
+RANKING = tuple(name for name in NAMES if name not in ("dsa", "netadapt", "knapsack"))
+"""Those that rank channels once for all budgets; the others choose anew, and only the band orders their costs."""
 
 
 class OnData:
@@ -171,3 +170,11 @@ def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):
         cost = allocator.solve(with_limit(problem, resource, limit)).cost[resource]
         assert cost >= before
         before = cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("family", FAMILIES, ids=[f.__name__ for f in FAMILIES])
+def test_a_budget_that_is_larger_by_more_than_the_band_costs_more(name, family):
+    costs = [OnData(name).solve(family({"flops": share}, align=1)).cost["flops"] for share in (0.3, 0.32, 0.35, 0.5)]
+    assert costs == sorted(costs)
+    assert len(set(costs)) == len(costs)
