@@ -34,7 +34,7 @@ class OnData:
     """An allocator that has something to learn on."""
 
     def __init__(self, name: str) -> None:
-        self.inner = ALLOCATORS.get(name)()
+        self.name, self.inner = name, ALLOCATORS.get(name)()
 
     def solve(self, problem: Problem) -> Allocation:
         return self.inner.solve(replace(problem, searcher=ToySearcher(problem, steps=5)))
@@ -139,7 +139,8 @@ def test_one_channel_per_group_is_kept_when_that_is_the_limit(allocator):
 @pytest.mark.parametrize("align", ["auto", 1])
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
 def test_band_is_met_when_the_net_is_large(allocator, share, align):
-    found = allocator.solve(large(share, align=align))
+    few = allocator.name == "netadapt"  # which tries every group in every round
+    found = allocator.solve(large(share, *((25, 100, 800) if few else ()), align=align))
     assert 0.98 <= found.cost["flops"] / found.limit["flops"] <= 1.0
 
 
