@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onnxprune.report.schema import Report
 
     ModelLike = str | os.PathLike[str] | onnx.ModelProto
+    BudgetLike = str | float | Sequence[str | float]
     DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
 
 __all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
@@ -43,11 +44,11 @@ _LAZY = ("bridge",)
 def compress(
     model: ModelLike | None = None,
     *,
-    flops: str | float | None = None,
-    params: str | float | None = None,
-    size: str | float | None = None,
-    memory: str | float | None = None,
-    latency: str | float | None = None,
+    flops: BudgetLike | None = None,
+    params: BudgetLike | None = None,
+    size: BudgetLike | None = None,
+    memory: BudgetLike | None = None,
+    latency: BudgetLike | None = None,
     data: DataLike | None = None,
     eval_data: DataLike | None = None,
     image_mean: float | Sequence[float] | None = None,
@@ -92,6 +93,7 @@ def compress(
         size: Bound on bytes of weights: a share or a figure ("800kB").
         memory: Bound on bytes of activations alive at once, one sample: a share or a figure ("2MB").
         latency: Bound on the time of a run in onnxruntime, one sample: a share or a figure ("4ms").
+            A budget that lists values, such as (0.7, 0.5, 0.3), gives a model for each: `Result.points`.
         data: Training data: an .npz or .npy file, a folder of images, a Hugging Face dataset saved
             to disk, "package.module:callable", or a mapping from names to arrays, with `labels`
             where there are any. Without data nothing is retrained.
@@ -168,8 +170,13 @@ def compress(
         **training,
     }
     from onnxprune import pipeline
+    from onnxprune.recipe import Recipe, curve_of
 
-    return pipeline.compress(_merge(recipe, options), on_event=on_event or ignore_events)
+    merged = _merge(recipe, options)
+    curve = curve_of(merged)
+    if curve is not None:
+        return pipeline.trace(curve, on_event=on_event or ignore_events)
+    return pipeline.compress(Recipe.from_mapping(merged), on_event=on_event or ignore_events)
 
 
 def inspect(
@@ -326,14 +333,14 @@ def validate(
     return pipeline.validate(**dict(Comparison.from_mapping(options)), on_event=on_event or ignore_events)
 
 
-def _merge(recipe: str | os.PathLike[str] | Recipe | None, options: Mapping[str, Any]) -> Recipe:
-    from onnxprune.recipe import Recipe
+def _merge(recipe: str | os.PathLike[str] | Recipe | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a recipe with those given laid over them."""
+    from onnxprune.recipe import Recipe, toml_options
 
+    given = {key: value for key, value in options.items() if value is not None}
     if recipe is None:
-        return Recipe.from_mapping(options)
-    if isinstance(recipe, Recipe):
-        return Recipe.from_mapping(dict(recipe) | {key: value for key, value in options.items() if value is not None})
-    return Recipe.from_toml(recipe, options)
+        return given
+    return dict(recipe) | given if isinstance(recipe, Recipe) else toml_options(recipe, given)
 
 
 def __getattr__(name: str) -> ModuleType:

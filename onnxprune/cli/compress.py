@@ -59,8 +59,9 @@ def compress(
 ) -> None:
     """Prunes MODEL to the budgets given, retrains it, and writes an ONNX file.
 
-    Several budgets must all hold. The pruned model is checked against the masked original in
-    onnxruntime before anything is written. Prints what changed, as a table or as JSON.
+    Several budgets must all hold. One that lists values, such as 0.7,0.5,0.3, gives a model for
+    each. The pruned model is checked against the masked original in onnxruntime before anything
+    is written. Prints what changed, as a table or as JSON.
 
     \b
     onnxprune compress resnet.onnx --flops 0.4
@@ -71,8 +72,14 @@ def compress(
     start_logging(verbose)
     # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
     from onnxprune import pipeline
-    from onnxprune.recipe import Recipe
+    from onnxprune.recipe import Recipe, curve_of, toml_options
 
     options = recipe_options(ctx) | {"model": model}
-    run = Recipe.from_mapping(options) if recipe is None else Recipe.from_toml(recipe, options)
+    if recipe is not None:
+        options = toml_options(recipe, options)
+    curve = curve_of(options)
+    if curve is not None:
+        run_and_show(lambda on_event: pipeline.trace(curve, on_event), as_json=as_json, quiet=quiet, verbose=verbose)
+        return
+    run = Recipe.from_mapping(options)
     run_and_show(lambda on_event: pipeline.compress(run, on_event), as_json=as_json, quiet=quiet, verbose=verbose)

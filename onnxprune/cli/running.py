@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from onnxprune.cli.output import show_report
+from onnxprune.cli.output import show_curve, show_report
 from onnxprune.cli.progress import show_progress
 from onnxprune.core.errors import GateError
 
@@ -34,14 +34,22 @@ def run_and_show(work: Callable[[EventHandler], Result], *, as_json: bool, quiet
     Raises:
         GateError: when a gate was not met; the report is printed first.
     """
-    from onnxprune.report.schema import Report
-
     try:
         with show_progress(quiet=quiet or not is_first_process()) as on_event:
             result = work(on_event)
     except GateError as error:
         if error.outcome is not None:
-            show_report(Report.model_validate(error.outcome.report), as_json=as_json, verbose=verbose)
+            _show(error.outcome, as_json=as_json, verbose=verbose)
         raise
     if is_first_process():
+        _show(result, as_json=as_json, verbose=verbose)
+
+
+def _show(result: Any, *, as_json: bool, verbose: int) -> None:
+    """Prints the report of a result, or its curve."""
+    from onnxprune.report.schema import Curve, Report
+
+    if getattr(result, "points", ()):
+        show_curve(Curve.model_validate(result.report), as_json=as_json)
+    else:
         show_report(Report.model_validate(result.report), as_json=as_json, verbose=verbose)

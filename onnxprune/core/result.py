@@ -83,9 +83,11 @@ class Result:
         plan: The plan that was carried out; None where nothing was pruned.
         report: The content of report.json.
         model: The slim model as an onnx.ModelProto when the caller gave one, else None.
+        points: Of a curve, the results one by one; `path` and `plan` are None then, and `report` is the curve.
     """
 
     path: Path | None
     plan: Plan | None
     report: Mapping[str, Any]
     model: Any = None
+    points: tuple[Result, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ from onnxprune.report.schema import Report
 from onnxprune.train.workers import workers
 from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["compress"]
+__all__ = ["analysing", "compress"]
 
 
-def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
+def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Mapping[str, Any] | None = None) -> Result:
     """Returns the slim model that a recipe asks for; writes it, its report and its plan.
 
     Of several processes that train together, the first writes; the others return a result
@@ -59,6 +60,7 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
     Args:
         recipe: Every option of the run.
         on_event: Called with progress.
+        shared: What was found before for several recipes of one model: artifacts by name, "notes" among them.
 
     Raises:
         GateError: when a gate is not met; everything is written, and the result is its `outcome`.
@@ -68,9 +70,12 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
         if place is not None:
             check_place(place)
     team = workers()
-    bench, records = Bench(on_event=on_event), list[PassRecord]()
+    given = dict(shared or {})
+    bench, records = Bench(on_event=on_event, notes=list(given.pop("notes", ()))), list[PassRecord]()
+    bench.artifacts |= given
     options = recipe_options(recipe)
-    run_passes([ImportModel(recipe.model)], bench, records)
+    if not given:
+        run_passes([ImportModel(recipe.model)], bench, records)
     with (
         team.watched(),
         run_folder(
@@ -81,9 +86,9 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events) -> Result:
             temporary=recipe.run_dir is None,
         ) as folder,
     ):
-        run_passes([*_analyse(recipe), *_train_whole(recipe)], bench, records)
+        run_passes([*([] if given else analysing(recipe)), *_train_whole(recipe)], bench, records)
         for phase in recipe.turns:
-            run_passes(_decide(recipe, phase, options), bench, records)
+            run_passes(_decide(recipe, phase, options, set(bench.artifacts)), bench, records)
             if folder is not None:
                 folder.write("plan.json", bench.take("plan", Plan).to_json())
             run_passes(_retrain(recipe, phase), bench, records)
@@ -109,7 +114,7 @@ def _result(recipe: Recipe, bench: Bench, report: Report) -> Result:
     return result
 
 
-def _analyse(recipe: Recipe) -> list[Pass]:
+def analysing(recipe: Recipe) -> list[Pass]:
     """The passes up to the groups."""
     return [
         data_pass(recipe),
@@ -132,15 +137,18 @@ def _train_whole(recipe: Recipe) -> list[Pass]:
     return [KeepEverything(), *norms, Retrain(options, phase, checkpoint, recipe.resume), FoldBatchnorm()]
 
 
-def _decide(recipe: Recipe, phase: Phase, options: Mapping[str, Any]) -> list[Pass]:
+def _decide(
+    recipe: Recipe, phase: Phase, options: Mapping[str, Any], known: AbstractSet[str] = frozenset()
+) -> list[Pass]:
     """The passes of one phase up to the certificate."""
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
+    timed = recipe.latency is not None and "latency_plan" not in known
     learned = recipe.allocator in LEARNING
     return [
         *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
-        ScoreChannels(recipe.criterion, recipe.seed),
+        *([] if "scores" in known and phase.number == 1 else [ScoreChannels(recipe.criterion, recipe.seed)]),
         *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
-        *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if recipe.latency else []),
+        *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([SharePlan()] if workers().size > 1 else []),
         PruneChannels(),

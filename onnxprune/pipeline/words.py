@@ -63,7 +63,9 @@ def command_line(command: str, options: Options, arguments: tuple[str, ...]) -> 
 def _budget_text(budget: Budget) -> str:
     if budget.relative:
         return f"{budget.value:g}"
-    return f"{budget.value:.0f}B" if budget.resource == "size" else f"{budget.value / 1e6:g}M"
+    if budget.resource == "latency":
+        return f"{budget.value:g}us"
+    return f"{budget.value:.0f}B" if budget.resource in ("size", "memory") else f"{budget.value / 1e6:g}M"
 
 
 def check_place(path: Path) -> None:

@@ -13,9 +13,21 @@ and paths are relative to the file:
 
 from __future__ import annotations
 
+from onnxprune.recipe.base import toml_options
 from onnxprune.recipe.compare import Comparison
 from onnxprune.recipe.compress import LEARNING, Recipe
+from onnxprune.recipe.curve import Curve, curve_of
 from onnxprune.recipe.retraining import Retraining
 from onnxprune.recipe.training import DEFAULT_EPOCHS, TrainingFields
 
-__all__ = ["DEFAULT_EPOCHS", "LEARNING", "Comparison", "Recipe", "Retraining", "TrainingFields"]
+__all__ = [
+    "DEFAULT_EPOCHS",
+    "LEARNING",
+    "Comparison",
+    "Curve",
+    "Recipe",
+    "Retraining",
+    "TrainingFields",
+    "curve_of",
+    "toml_options",
+]

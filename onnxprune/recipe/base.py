@@ -15,7 +15,7 @@ from onnxprune.core.errors import InputError, UsageError
 from onnxprune.core.gate import Gate
 from onnxprune.recipe.fields import Channels
 
-__all__ = ["Options", "check_gates", "check_images", "is_callable"]
+__all__ = ["Options", "check_gates", "check_images", "is_callable", "toml_options"]
 
 _ARGUMENTS = ("model", "original", "slim")
 _PATHS = ("model", "slim", "teacher", "out", "data", "eval_data", "val_data", "run_dir", "report")
@@ -64,8 +64,16 @@ class Options(BaseModel):
             InputError: when the file cannot be read or is not TOML.
             UsageError: when an option is unknown, missing or outside its domain.
         """
-        given = {key: value for key, value in (overrides or {}).items() if value is not None}
-        return cls.from_mapping(_read_toml(Path(path)) | given)
+        return cls.from_mapping(toml_options(path, overrides))
+
+
+def toml_options(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the options written in a TOML file, unchecked, with `overrides` laid over them.
+
+    Raises:
+        InputError: when the file cannot be read or is not TOML.
+    """
+    return _read_toml(Path(path)) | {key: value for key, value in (overrides or {}).items() if value is not None}
 
 
 def check_images(mean: Channels | None, std: Channels | None, *, has_data: bool) -> None:

@@ -23,6 +23,8 @@ __all__ = [
     "BudgetRecord",
     "Certificate",
     "Cost",
+    "Curve",
+    "CurvePoint",
     "Epoch",
     "Evaluation",
     "FrozenRecord",
@@ -324,6 +326,29 @@ class Report(_Record):
         for table in ("options", "environment", "unknown_ops"):
             content[table] = _sorted(content[table])
         return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+class CurvePoint(_Record):
+    """One budget of a curve, and what came of it; `file` has a report.json of its own beside it."""
+
+    file: str = ""
+    budgets: tuple[BudgetRecord, ...] = ()
+    before: Cost | None = None
+    after: Cost | None = None
+    latency: LatencyReport | None = None
+    evaluation: Evaluation | None = None
+    gates: tuple[GateRecord, ...] = ()
+
+
+class Curve(_Record):
+    """Several budgets for one model."""
+
+    schema_version: Literal[1] = 1
+    points: tuple[CurvePoint, ...]
+
+    def to_json(self) -> str:
+        """Returns the curve as JSON text."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _sorted(value: Any) -> Any:

@@ -15,10 +15,19 @@ from rich.text import Text
 from onnxprune.report.figures import bytes_text, count_text, duration_text, percent_text, ratio_text
 from onnxprune.report.reasons import condensed
 from onnxprune.report.remarks import remarks
-from onnxprune.report.schema import FrozenRecord, GateRecord, GroupRecord, LatencyRecord, Report
+from onnxprune.report.schema import (
+    BudgetRecord,
+    Cost,
+    Curve,
+    FrozenRecord,
+    GateRecord,
+    GroupRecord,
+    LatencyRecord,
+    Report,
+)
 from onnxprune.report.status import status_lines
 
-__all__ = ["frozen_table", "gates_table", "groups_table", "render", "summary_table"]
+__all__ = ["curve_table", "frozen_table", "gates_table", "groups_table", "render", "summary_table"]
 
 _FOLD = 12
 _FOLD_NAMES = 3
@@ -56,6 +65,36 @@ def _table(title: str, *columns: str) -> Table:
 
 def _add(table: Table, *cells: str, style: str = "") -> None:
     table.add_row(*(Text(cell) for cell in cells), style=style)
+
+
+def curve_table(curve: Curve) -> Table:
+    """Returns one row per point: budgets, what is left, latency, accuracy."""
+    table = _table("Curve", "model", "budget", "MACs", "parameters", "latency", "accuracy")
+    for point in curve.points:
+        before, after = point.before or Cost(), point.after or Cost()
+        latency, found = point.latency, point.evaluation
+        accuracy = "–"
+        if found is not None and found.after.top1 is not None:
+            accuracy = f"{percent_text(found.before.top1)} → {percent_text(found.after.top1)}"
+        elif found is not None and found.agreement is not None:
+            accuracy = f"{percent_text(found.agreement)} agree"
+        time = "–"
+        if latency is not None and latency.ratio is not None:
+            time = f"×{latency.ratio:.2f} ({latency.ratio_low or 0:.2f}–{latency.ratio_high or 0:.2f})"
+        _add(
+            table,
+            point.file,
+            ", ".join(_budget(record) for record in point.budgets),
+            ratio_text(after.macs, before.macs),
+            ratio_text(after.params, before.params),
+            time,
+            accuracy,
+        )
+    return table
+
+
+def _budget(record: BudgetRecord) -> str:
+    return record.asked
 
 
 def summary_table(report: Report) -> Table:

@@ -30,7 +30,7 @@ from onnxprune.train.schedules import make_schedule
 from onnxprune.train.setup import arrange, make_precision, settings
 from onnxprune.train.step import Stepper
 from onnxprune.train.teacher import TeacherOutputs
-from onnxprune.train.workers import Workers, pick_device
+from onnxprune.train.workers import pick_device, workers
 from onnxprune.trial.gates import Gates
 
 __all__ = ["Supernet", "SupernetOptions"]
@@ -80,7 +80,7 @@ class Supernet:
     ) -> None:
         self._student, self._gates, self._options = student, gates, options
         train = options.train
-        self._device = pick_device(train.device, Workers())
+        self._device = pick_device(train.device, workers())
         for module in (student, teacher):
             module.to(self._device)
             arrange(module, torch.channels_last)
