@@ -80,13 +80,16 @@ class AllocateBudget(Pass):
         latency = bench.find("latency_plan", LatencyPlan)
         if latency is not None:
             costs["latency"] = latency.cost
+        original = bench.find("original_costs", dict) or {}
         limits: dict[str, float] = {}
         for budget in self.budgets:
             parts = memory_polynomials(analysis, model) if budget.resource == "memory" else {}
             costs |= parts
             bounded = list(parts) or [budget.resource]
             whole = max(float(costs[name](analysis.sizes)) for name in bounded)
-            limits |= dict.fromkeys(bounded, self.phase.limit(budget.limit(whole), whole))
+            # a share is of the model as it was given, which folding may have made cheaper
+            limit = budget.limit(original.get(budget.resource, whole))
+            limits |= dict.fromkeys(bounded, self.phase.limit(limit, whole))
         return Problem(
             analysis.groups,
             scored.values,

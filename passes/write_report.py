@@ -14,10 +14,10 @@ from onnxprune.core.certificate import Certificate
 from onnxprune.core.gate import Gate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
-from onnxprune.cost import COSTS, group_shares
-from onnxprune.cost.memory import peak_memory
+from onnxprune.cost import group_shares
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
+from onnxprune.passes.count_original import recount
 from onnxprune.recover import RecoveryRecord
 from onnxprune.report import schema
 from onnxprune.report.gates import gate_records
@@ -30,7 +30,7 @@ from onnxprune.report.records import (
     output_records,
 )
 from onnxprune.report.schema import Report
-from onnxprune.runtime import EvalResult, FeedPair, LatencyComparison, Runner, environment, stand_in
+from onnxprune.runtime import EvalResult, LatencyComparison, environment
 from onnxprune.train.bench import take_samples
 from onnxprune.train.record import TrainRecord
 
@@ -41,7 +41,6 @@ __all__ = [
     "file_hash",
     "model_record",
     "pass_record",
-    "recount",
     "source_files",
     "training_record",
 ]
@@ -76,7 +75,18 @@ class WriteReport(Pass):
     gates: Sequence[Gate] = ()
 
     name = "write_report"
-    needs = ("original", "slim", "analysis", "allocation", "plan", "certificate", "latency", "differences", "files")
+    needs = (
+        "original",
+        "original_costs",
+        "slim",
+        "analysis",
+        "allocation",
+        "plan",
+        "certificate",
+        "latency",
+        "differences",
+        "files",
+    )
     gives = ("report",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
@@ -94,7 +104,7 @@ class WriteReport(Pass):
     def _report(self, bench: Bench) -> Report:
         original, slim = bench.take("original", Model), bench.take("slim", Model)
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
-        before, after = recount(bench, original), recount(bench, slim)
+        before, after = dict(bench.take("original_costs", dict)), recount(bench, slim)
         latency = bench.take("latency", LatencyComparison)
         before["latency"], after["latency"] = (latency.latencies[name].p50_us for name in ("original", "slim"))
         files = bench.take("files", tuple)
@@ -151,14 +161,6 @@ def _tensor(spec: TensorSpec) -> schema.TensorRecord:
     return schema.TensorRecord(
         name=spec.name, dtype=spec.dtype.name if spec.dtype is not None else None, shape=spec.shape
     )
-
-
-def recount(bench: Bench, model: Model) -> dict[str, float]:
-    """Recounts every cost on a graph as it stands, from the shapes of a run."""
-    runnable = stand_in(model)
-    seen = Runner(runnable.model).capture(bench.take("feeds", FeedPair).first)
-    found = {name: COSTS.get(name)().recount(model, seen.shapes) for name in ("flops", "params", "size")}
-    return found | {"memory": peak_memory(model, seen.shapes, seen.dtypes)}
 
 
 def source_files(model: Model) -> tuple[Path, ...]:

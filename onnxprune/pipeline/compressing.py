@@ -19,6 +19,7 @@ from onnxprune.passes.add_biases import AddBiases
 from onnxprune.passes.allocate_budget import AllocateBudget
 from onnxprune.passes.carry_weights import CarryWeights
 from onnxprune.passes.certify import Certify
+from onnxprune.passes.count_original import CountOriginal
 from onnxprune.passes.export_model import ExportModel
 from onnxprune.passes.find_groups import FindGroups
 from onnxprune.passes.find_shapes import FindShapes
@@ -122,6 +123,7 @@ def analysing(recipe: Recipe) -> list[Pass]:
         # what folding a lent normalisation leaves needs a place in later phases
         *([AddBiases()] if recipe.phases > 1 or recipe.dense_epochs else []),
         FindShapes(seed=recipe.seed),
+        CountOriginal(),
         FindGroups(recipe.approximate),
     ]
 

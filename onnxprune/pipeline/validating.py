@@ -15,10 +15,11 @@ from onnxprune.core.gate import Gate
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench, PassRecord
 from onnxprune.graph import Model, TensorSpec
+from onnxprune.passes.count_original import recount
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.validate_model import ValidateModel
-from onnxprune.passes.write_report import cost_record, evaluation_of, model_record, pass_record, recount, source_files
+from onnxprune.passes.write_report import cost_record, evaluation_of, model_record, pass_record, source_files
 from onnxprune.pipeline.words import ModelLike, model_source, option_text
 from onnxprune.report.gates import failures, gate_records
 from onnxprune.report.records import latency_report, output_records

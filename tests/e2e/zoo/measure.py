@@ -28,13 +28,13 @@ from onnxprune.graph import Model
 from onnxprune.groups import Analysis
 from onnxprune.passes.allocate_budget import AllocateBudget
 from onnxprune.passes.certify import Certify
+from onnxprune.passes.count_original import recount
 from onnxprune.passes.find_groups import FindGroups
 from onnxprune.passes.find_shapes import FindShapes
 from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.score_channels import ScoreChannels
-from onnxprune.passes.write_report import recount
 from onnxprune.runtime import FeedPair
 
 __all__ = ["measure"]
