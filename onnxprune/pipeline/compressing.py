@@ -7,6 +7,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.decision import Decision
 from onnxprune.core.errors import GateError
 from onnxprune.core.events import EventHandler, ignore_events
 from onnxprune.core.phases import Phase
@@ -33,6 +35,7 @@ from onnxprune.passes.measure_cut import MeasureCut
 from onnxprune.passes.meet_latency import MeetLatency
 from onnxprune.passes.open_search import OpenSearch
 from onnxprune.passes.prune_channels import PruneChannels
+from onnxprune.passes.recall_decision import RecallDecision
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
@@ -89,9 +92,15 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     ):
         run_passes([*([] if given else analysing(recipe)), *_train_whole(recipe)], bench, records)
         for phase in recipe.turns:
-            run_passes(_decide(recipe, phase, options, set(bench.artifacts)), bench, records)
+            decided = folder.decision(phase.number) if folder is not None else None
+            known = set(bench.artifacts)
+            run_passes(
+                _recall(recipe, phase, decided) if decided else _decide(recipe, phase, options, known), bench, records
+            )
+            plan, allocation = bench.take("plan", Plan), bench.take("allocation", Allocation)
             if folder is not None:
-                folder.write("plan.json", bench.take("plan", Plan).to_json())
+                folder.write("plan.json", plan.to_json())
+                folder.decide(phase.number, Decision(plan, allocation, tuple(bench.notes)))
             run_passes(_retrain(recipe, phase), bench, records)
         if not team.first:
             return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
@@ -152,13 +161,24 @@ def _decide(
         *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
-        *([SharePlan()] if workers().size > 1 else []),
-        PruneChannels(),
         *(
-            [MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
+            [PruneChannels(), MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
             if recipe.latency and phase.number == phase.count
             else []
         ),
+        *([SharePlan()] if workers().size > 1 else []),
+        PruneChannels(),
+        Certify(recipe.seed),
+    ]
+
+
+def _recall(recipe: Recipe, phase: Phase, decision: Decision) -> list[Pass]:
+    """The passes of one phase up to the certificate, where it had decided before it was stopped."""
+    return [
+        *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
+        RecallDecision(decision),
+        *([SharePlan()] if workers().size > 1 else []),
+        PruneChannels(),
         Certify(recipe.seed),
     ]
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from onnxprune.core.decision import Decision
 from onnxprune.core.errors import InputError, OutputError
 from onnxprune.report.write import write_text
 
@@ -30,6 +31,7 @@ _VERSION = 1
 _FILE, _LOCK = "run.json", "lock"
 _TRAINING = "training"
 _TEXTS = ("plan.json", "report.json")
+_DECISION = "decision"
 # these may differ when a run goes on: they change no weight
 _FREE = frozenset(
     (
@@ -73,6 +75,28 @@ class RunFolder:
         """
         write_text(self.path / name, text)
 
+    def decision(self, phase: int) -> Decision | None:
+        """Returns what a phase decided before the run was stopped, where the run goes on and it got so far.
+
+        Raises:
+            InputError: when the file is damaged.
+        """
+        path = self.path / f"{_DECISION}-{phase}.json"
+        if not self.resume or not path.exists():
+            return None
+        try:
+            return Decision.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read: {error}.") from error
+
+    def decide(self, phase: int, decision: Decision) -> None:
+        """Keeps what a phase decided.
+
+        Raises:
+            OutputError: when the place cannot be written.
+        """
+        self.write(f"{_DECISION}-{phase}.json", decision.to_json())
+
     @property
     def has_checkpoint(self) -> bool:
         """Whether some training got so far that losing it would be a loss."""
@@ -87,7 +111,7 @@ class RunFolder:
         """Removes what a run leaves, and the folder where nothing else is in it."""
         for path in self.trainings():
             shutil.rmtree(path, ignore_errors=True)
-        names = (_FILE, _LOCK, *_TEXTS)
+        names = (_FILE, _LOCK, *_TEXTS, *(path.name for path in self.path.glob(f"{_DECISION}-*.json")))
         # a process that was killed while it wrote leaves its half under a hidden name
         halves = [path for name in names for path in self.path.glob(f".{name}.*.tmp")]
         for path in (*(self.path / name for name in names), *halves):
@@ -123,6 +147,9 @@ def run_folder(
     with _made(path), _locked(path):
         _check(folder, asked)
         folder.write(_FILE, _text(asked | {"done": False}))
+        if not folder.resume:  # what an earlier, finished run decided is not this one's
+            for old in path.glob(f"{_DECISION}-*.json"):
+                old.unlink(missing_ok=True)
         try:
             yield folder
         except BaseException:

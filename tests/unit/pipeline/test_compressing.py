@@ -97,6 +97,29 @@ def test_stopped_run_goes_on_to_the_same_bytes(model):
     assert not model.with_name("slim.run").exists()
 
 
+def test_a_run_that_goes_on_decides_nothing_again(model):
+    options = {"allocator": "dsa", "phases": 2, "epochs": 4, "checkpoint_seconds": 0.0}
+    expected = _compress(model, **options).report
+    bytes_of_it, steps, seen = _bytes(model), 0, []
+
+    def stop(event):
+        nonlocal steps
+        steps += isinstance(event, TrainProgress)
+        if steps == 17:
+            raise KeyboardInterrupt
+
+    model.with_name("slim.onnx").unlink()
+    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
+        _compress(model, **options, on_event=stop)
+    report = _compress(model, **options, resume=True, on_event=seen.append).report
+    assert _bytes(model) == bytes_of_it
+    assert not any(isinstance(event, SearchProgress) for event in seen)
+    assert report["notes"] == expected["notes"]
+    assert report["groups"] == expected["groups"]
+    assert len(report["search"]["points"]) == len(expected["search"]["points"])
+    assert sorted(p.name for p in model.parent.iterdir()) == ["net.onnx", "slim.onnx", "slim.report.json"]
+
+
 def test_keep_ratios_that_were_learned_are_in_the_report(model):
     seen = []
     result = _compress(model, allocator="dsa", search_epochs=3, epochs=1, on_event=seen.append)
