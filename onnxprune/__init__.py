@@ -66,6 +66,7 @@ def compress(
     search_epochs: float | None = None,
     search_constraint: str | None = None,
     search_masks: str | None = None,
+    search_carry: bool | None = None,
     recover: bool | None = None,
     provider: str | None = None,
     threads: int | None = None,
@@ -114,6 +115,7 @@ def compress(
         search_epochs: Passes over the training data in which "dsa" finds keep ratios.
         search_constraint: How it holds the budgets meanwhile: "elastic", "projected" or "admm".
         search_masks: How it switches channels: "bernoulli" or "soft".
+        search_carry: Whether retraining begins from what the weights learned during the search.
         recover: Whether the pruned model is fitted to the original's activations before training.
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
@@ -158,6 +160,7 @@ def compress(
         "search_epochs": search_epochs,
         "search_constraint": search_constraint,
         "search_masks": search_masks,
+        "search_carry": search_carry,
         "recover": recover,
         "provider": provider,
         "threads": threads,

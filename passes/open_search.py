@@ -44,10 +44,12 @@ class OpenSearch(Pass):
         working, data, seed = bench.take("working", Model), take_samples(bench, "data"), self.learning.train.seed
         probe = bench.find("probe", Probe) or Probe(working, bench.take("analysis", Analysis), data, seed=seed)
         wide = for_training(working)[0]
-        student = to_torch(identity_norms(wide, data, seed) if self.batchnorm else wide)
+        learning = identity_norms(wide, data, seed) if self.batchnorm else wide
+        student = to_torch(learning)
         teacher = to_torch(for_training(bench.take("model", Model))[0])
 
         def tell(point: SearchPoint, steps: int, left: float) -> None:
             bench.on_event(SearchProgress(point.step, steps, point.loss, point.used, point.undecided, left))
 
-        return {"searcher": DataSearcher(student, teacher, probe.gates, data, self.learning, self.options, tell)}
+        gates = probe.gates
+        return {"searcher": DataSearcher(learning, student, teacher, gates, data, self.learning, self.options, tell)}

@@ -42,6 +42,7 @@ __all__ = ["compress"]
 @recipe_option("--search-epochs", "Passes over the data in which dsa finds keep ratios. [default: 0.5]", float)
 @recipe_option("--search-constraint", "How dsa holds budgets: elastic, projected or admm. [default: elastic]")
 @recipe_option("--search-masks", "How dsa switches channels: bernoulli or soft. [default: bernoulli]")
+@recipe_option("--search-carry", "Retrain from what the weights learned during the search. [default: off]", switch=True)
 @recipe_option(
     "--recover",
     "Fit the pruned model to the original at once. [default: on]",

@@ -19,6 +19,7 @@ from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.graph import Model
 from onnxprune.passes.add_biases import AddBiases
 from onnxprune.passes.allocate_budget import AllocateBudget
+from onnxprune.passes.carry_search import CarrySearch
 from onnxprune.passes.carry_weights import CarryWeights
 from onnxprune.passes.certify import Certify
 from onnxprune.passes.count_original import CountOriginal
@@ -130,7 +131,7 @@ def analysing(recipe: Recipe) -> list[Pass]:
         data_pass(recipe),
         FoldConstants(),
         # what folding a lent normalisation leaves needs a place in later phases
-        *([AddBiases()] if recipe.phases > 1 or recipe.dense_epochs else []),
+        *([AddBiases()] if recipe.phases > 1 or recipe.dense_epochs or recipe.carries else []),
         FindShapes(seed=recipe.seed),
         CountOriginal(),
         FindGroups(recipe.approximate),
@@ -161,6 +162,7 @@ def _decide(
         *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
+        *([CarrySearch()] if recipe.carries else []),
         *(
             [PruneChannels(), MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
             if recipe.latency and phase.number == phase.count
@@ -193,7 +195,10 @@ def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
     if recipe.data is None:
         return []
     recovery: list[Pass] = [RecoverOutputs(RecoverOptions(seed=recipe.seed))] if recipe.recover else []
-    norms: list[Pass] = [InsertBatchnorm(recipe.seed)] if recipe.batchnorm else []
+    # weights that learned under masks need no more than that their own statistics are kept up
+    norms: list[Pass] = [InsertBatchnorm(recipe.seed, everywhere=recipe.carries)] if recipe.batchnorm else []
+    if recipe.carries:
+        recovery = []
     if not recipe.training_epochs:
         return recovery
     return [

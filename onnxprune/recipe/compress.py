@@ -42,6 +42,7 @@ class Recipe(TrainingFields):
         search_epochs: Passes over the training data during which "dsa" searches for keep ratios.
         search_constraint: How it holds the budgets meanwhile (`onnxprune.allocate.ratios`).
         search_masks: Whether it draws masks or multiplies with probabilities (`onnxprune.core.search`).
+        search_carry: Whether what the weights learned meanwhile is where retraining begins.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
     """
 
@@ -61,6 +62,7 @@ class Recipe(TrainingFields):
     search_epochs: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     search_constraint: Constraint = "elastic"
     search_masks: MaskKind = "bernoulli"
+    search_carry: bool = False
     recover: bool = True
 
     @property
@@ -80,6 +82,11 @@ class Recipe(TrainingFields):
     def turns(self) -> list[Phase]:
         """The phases of pruning and retraining, with their epochs."""
         return phases_of(self.iteration, self.phases, self.training_epochs, self.dense_epochs)
+
+    @property
+    def carries(self) -> bool:
+        """Whether retraining begins from what was learned during the search."""
+        return self.search_carry and self.allocator in LEARNING
 
     @property
     def search_options(self) -> SearchOptions:

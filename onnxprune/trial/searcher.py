@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.search import Constraint, DescentOptions, SearchOptions, SearchPoint, SearchRecord
+from onnxprune.graph import Model
 from onnxprune.train.samples import Samples
 from onnxprune.trial.descend import Candidates, descend
 from onnxprune.trial.gates import Gates
@@ -22,6 +23,7 @@ class DataSearcher:
     """Lets keep ratios learn (`onnxprune.allocate.base.Searcher`).
 
     Args:
+        model: What the student was made of.
         student: Learns under masks, and holds what it learned afterwards.
         teacher: The original.
         gates: Where masks act on the student.
@@ -32,11 +34,13 @@ class DataSearcher:
         descent: How an iterative method goes down.
 
     Attributes:
+        model: As given.
         student: As given.
     """
 
     def __init__(
         self,
+        model: Model,
         student: OnnxModule,
         teacher: OnnxModule,
         gates: Gates,
@@ -47,6 +51,7 @@ class DataSearcher:
         descent: DescentOptions | None = None,
     ) -> None:
         self._descent = descent or DescentOptions()
+        self.model = model
         self.student, self._teacher, self._gates, self._data = student, teacher, gates, data
         self._learning, self._options, self._on_point = learning, options, on_point
 
