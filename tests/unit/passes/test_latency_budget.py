@@ -29,6 +29,8 @@ class Machine:
     def __init__(self, monkeypatch, tmp_path, bias: float = 1.0) -> None:
         self.bias, self.timed, self.tried = bias, 0, 0
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        draw = learn_latency.draw_widths
+        monkeypatch.setattr(learn_latency, "draw_widths", lambda sizes, units, _, seed: draw(sizes, units, 16, seed))
         monkeypatch.setattr(learn_latency, "time_widths", self.time_widths)
         monkeypatch.setattr(MeetLatency, "_ratio", lambda step, bench, slim: self.ratio(bench, slim))
 
