@@ -69,9 +69,8 @@ def check_seed(seed: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("block", range(3))
-def test_budgets_of_emitted_models_hold(block):
-    assert sum(check_seed(seed) for seed in range(block * 8, block * 8 + 8)) >= 4
+def test_budgets_of_emitted_models_hold():
+    assert sum(check_seed(seed) for seed in range(10)) >= 5
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def spent(machine, model, wanted: float) -> float:
     return machine.bias * cost_of(slim) / (wanted * cost_of(whole))
 
 
-@pytest.mark.parametrize(("wanted", "bias"), [(0.4, 1.0), (0.6, 0.8), (0.6, 1.25)])
+@pytest.mark.parametrize(("wanted", "bias"), [(0.4, 1.0), (0.6, 1.25)])
 def test_the_budget_is_met_also_when_the_prediction_is_off(model, tmp_path, monkeypatch, wanted, bias):
     machine = Machine(monkeypatch, tmp_path, bias)
     result = compress(model, latency=wanted)

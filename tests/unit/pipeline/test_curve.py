@@ -35,7 +35,9 @@ def compress(model, **options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"phases": 2, "epochs": 2}, {"approximate": True, "criterion": "magnitude"}], ids=str
+    "options",
+    [{}, pytest.param({"phases": 2, "epochs": 2}, marks=pytest.mark.slow)],
+    ids=str,
 )
 def test_each_point_is_the_model_of_a_run_of_its_own(model, options):
     result = compress(model, flops=(0.7, 0.4), **options)
