@@ -12,6 +12,7 @@ memory budget is a bound on every node that is not below another one anyway.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from onnxprune.axes import Poly
-from onnxprune.core.errors import InternalError
 from onnxprune.groups import node_label
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = ["memory_polynomials", "peak_memory"]
 DTypes = Mapping[str, "np.dtype[Any]"]
 T = TypeVar("T")
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_UNKNOWN = 4.0
 # fmt: off
 _WRITES_OVER = frozenset({
     "Abs", "Add", "BatchNormalization", "Ceil", "Clip", "Div", "Elu", "Erf", "Exp", "FastGelu", "Floor",
@@ -53,7 +54,8 @@ def memory_polynomials(analysis: Analysis, model: Model) -> dict[str, Poly]:
     for name in inputs:
         if name in shapes.first:
             elements[name] = Poly.constant(math.prod(shapes.first[name]) / shapes.batch)
-    sizes = {name: count * _width(name, model, shapes.dtypes) for name, count in elements.items()}
+    widths = _widths(model, shapes.dtypes)
+    sizes = {name: count * widths.get(name, _UNKNOWN) for name, count in elements.items()}
     found: dict[str, Poly] = {}
     for label, alive in _alive(model, lambda name: sizes.get(name, Poly.constant(0)).terms):
         bytes_there = Poly.sum([sizes[name] for name in alive if name in sizes])
@@ -74,21 +76,23 @@ def peak_memory(model: Model, shapes: Mapping[str, tuple[int, ...]], dtypes: DTy
     """
     first = next((shapes[spec.name] for spec in model.inputs() if shapes.get(spec.name)), ())
     batch = first[0] if first and first[0] else 1
-    peaks = [
-        sum(math.prod(shapes[name]) * _width(name, model, dtypes) for name in alive if name in shapes)
-        for _, alive in _alive(model, shapes.get)
-    ]
-    return max(peaks, default=0.0) / batch
+    widths = _widths(model, dtypes)
+    sizes = {name: math.prod(shape) * widths.get(name, _UNKNOWN) for name, shape in shapes.items()}
+    return (
+        max((sum(sizes.get(name, 0.0) for name in alive) for _, alive in _alive(model, shapes.get)), default=0.0)
+        / batch
+    )
 
 
-def _width(name: str, model: Model, dtypes: DTypes) -> float:
-    """Bytes of an element: what the graph declares, else what was seen."""
-    tensor = model.graph.tensors().get(name)
-    dtype = getattr(tensor, "dtype", None)
-    try:
-        return float(np.dtype(dtype if dtype is not None else dtypes[name]).itemsize)
-    except (KeyError, TypeError):
-        return 4.0
+def _widths(model: Model, dtypes: DTypes) -> dict[str, float]:
+    """Tensor name → bytes of an element: what the graph declares, else what was seen."""
+    declared = {name: getattr(tensor, "dtype", None) for name, tensor in model.graph.tensors().items()}
+    known = {**dtypes, **{name: dtype for name, dtype in declared.items() if dtype is not None}}
+    found = {}
+    for name, dtype in known.items():
+        with contextlib.suppress(TypeError):  # a type of ONNX that numpy has no name for
+            found[name] = float(np.dtype(dtype).itemsize)
+    return found
 
 
 def _alive(model: Model, size: Callable[[str], T]) -> list[tuple[str, frozenset[str]]]:
@@ -118,20 +122,18 @@ def _alive(model: Model, size: Callable[[str], T]) -> list[tuple[str, frozenset[
                 dying = [n for n in names if last[n] == position and root[n] not in given]
                 root[tensor.name] = root[next((n for n in dying if _same(size, n, tensor.name)), tensor.name)]
     # a place in memory lives from its first tensor to the last reader of any
-    until: dict[str, int] = {}
-    since: dict[str, int] = dict.fromkeys(given, 0)
+    until = dict.fromkeys(given, 0)
     for position, node in enumerate(model.nodes):
         for tensor in node.outputs:
-            since.setdefault(root[tensor.name], position)
             until[root[tensor.name]] = max(until.get(root[tensor.name], 0), last.get(tensor.name, position), position)
     for name in given:
-        until[name] = max(until.get(name, 0), last.get(name, 0))
-    if any(name not in since for name in until):
-        raise InternalError("a place in memory ends that never began")
-    return [
-        (node_label(node), frozenset(name for name, end in until.items() if since[name] <= position <= end))
-        for position, node in enumerate(model.nodes)
-    ]
+        until[name] = max(until[name], last.get(name, 0))
+    found, alive = [], set(given)
+    for position, node in enumerate(model.nodes):
+        alive |= {root[tensor.name] for tensor in node.outputs}
+        found.append((node_label(node), frozenset(alive)))
+        alive = {name for name in alive if until[name] > position}
+    return found
 
 
 def _same(size: Callable[[str], T], a: str, b: str) -> bool:

@@ -93,7 +93,8 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     ):
         run_passes([*([] if given else analysing(recipe)), *_train_whole(recipe)], bench, records)
         for phase in recipe.turns:
-            decided = folder.decision(phase.number) if folder is not None else None
+            # what a search left in the weights is not kept with its decision: it is done again, to the same end
+            decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
             known = set(bench.artifacts)
             run_passes(
                 _recall(recipe, phase, decided) if decided else _decide(recipe, phase, options, known), bench, records

@@ -120,6 +120,24 @@ def test_a_run_that_goes_on_decides_nothing_again(model):
     assert sorted(p.name for p in model.parent.iterdir()) == ["net.onnx", "slim.onnx", "slim.report.json"]
 
 
+def test_a_run_that_carries_what_it_searched_goes_on_to_the_same_bytes(model):
+    options = {"allocator": "dsa", "search_carry": True, "epochs": 2, "checkpoint_seconds": 0.0}
+    _compress(model, **options)
+    expected, steps = _bytes(model), 0
+
+    def stop(event):
+        nonlocal steps
+        steps += isinstance(event, TrainProgress)
+        if steps == 5:
+            raise KeyboardInterrupt
+
+    model.with_name("slim.onnx").unlink()
+    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
+        _compress(model, **options, on_event=stop)
+    _compress(model, **options, resume=True)
+    assert _bytes(model) == expected
+
+
 def test_keep_ratios_that_were_learned_are_in_the_report(model):
     seen = []
     result = _compress(model, allocator="dsa", search_epochs=3, epochs=1, on_event=seen.append)
