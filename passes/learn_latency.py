@@ -31,12 +31,10 @@ class LatencyPlan:
     Attributes:
         cost: Microseconds of a run, as a polynomial in kept counts.
         original_us: Microseconds of the original, the median.
-        error: Root mean square of the relative error on widths that the polynomial has not seen.
     """
 
     cost: Poly
     original_us: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class LearnLatency(Pass):
             f"prediction is off by {fit.error:.1%} (root mean square)."
         )
         scale = whole / float(fit.poly(analysis.sizes))
-        return {"latency_plan": LatencyPlan(fit.poly * scale, whole, fit.error)}
+        return {"latency_plan": LatencyPlan(fit.poly * scale, whole)}
 
     def _samples(self, bench: Bench, feeds: Mapping[str, NDArray[Any]], options: LatencyOptions) -> list[LatencySample]:
         original, analysis = bench.take("original", Model), bench.take("analysis", Analysis)

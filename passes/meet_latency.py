@@ -6,24 +6,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy.typing import NDArray
+
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import BudgetError
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.cost import human_cost
 from onnxprune.graph import Model
+from onnxprune.groups import Analysis, prune
 from onnxprune.passes.allocate_budget import AllocateBudget
 from onnxprune.passes.learn_latency import LatencyPlan
-from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import make_session, measure, stand_in
+from onnxprune.runtime import LatencyOptions, Session, make_session, measure, stand_in
 
-__all__ = ["MeetLatency"]
+__all__ = ["MeetLatency", "Race"]
 
 TRIES = 6
 _AIM = 0.985
 _BAND = 0.97
 _STEP = 2.0
 _TOLERATED = 1.03
+_SETTLE_S = 8.0
+
+
+class Race:
+    """Times models against one that stays.
+
+    Args:
+        original: The one that stays; every operator of it can run.
+        feeds: Input name → array.
+        options: How to measure.
+    """
+
+    def __init__(self, original: Model, feeds: Mapping[str, NDArray[Any]], options: LatencyOptions) -> None:
+        self._feeds, self._options = feeds, options
+        self._original = self._session(original)
+
+    def ratio(self, slim: Model) -> float:
+        """Returns the median time of `slim` over the original's, measured turn by turn."""
+        sessions = {"original": self._original, "slim": self._session(stand_in(slim).model)}
+        return measure(sessions, self._feeds, self._options).ratios["slim"].median
+
+    def _session(self, model: Model) -> Session:
+        return make_session(model, provider=self._options.provider, threads=self._options.threads)
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,7 @@ class _Try:
 
 @dataclass(frozen=True)
 class MeetLatency(Pass):
-    """Edits "allocation", "plan" and "slim" until the slim model takes the time that it may take.
+    """Edits "allocation" and "plan" until the slim model takes the time that it may take.
 
     Of the cuts that were tried the slowest within the budget stays; where none is, the fastest, if it is
     so close that the next measurement may find it within.
@@ -57,19 +82,8 @@ class MeetLatency(Pass):
     seed: int = 0
 
     name = "meet_latency"
-    needs = (
-        "original",
-        "model",
-        "working",
-        "analysis",
-        "scores",
-        "latency_plan",
-        "allocation",
-        "plan",
-        "slim",
-        "feeds",
-    )
-    edits = ("allocation", "plan", "slim")
+    needs = ("original", "model", "working", "analysis", "scores", "latency_plan", "allocation", "plan", "feeds")
+    edits = ("allocation", "plan")
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Times and cuts anew.
@@ -80,10 +94,11 @@ class MeetLatency(Pass):
         plan = bench.take("latency_plan", LatencyPlan)
         wanted = self.budget.limit(plan.original_us) / plan.original_us
         current: Mapping[str, Any] = {name: bench.artifacts[name] for name in self.edits}
-        tries: list[_Try] = []
-        scale = 1.0
+        working, analysis = bench.take("working", Model), bench.take("analysis", Analysis)
+        race, tries, scale = self._race(bench), list[_Try](), 1.0
         while True:
-            tries.append(_Try(scale, self._ratio(bench, current["slim"]) / wanted, current))
+            slim = prune(working, analysis, current["plan"])
+            tries.append(_Try(scale, race.ratio(slim) / wanted, current))
             if len(tries) == TRIES or _BAND <= tries[-1].off <= 1:
                 break
             scale = self._next(tries)
@@ -93,7 +108,7 @@ class MeetLatency(Pass):
                 break
             if chosen["plan"].kept == current["plan"].kept:
                 break
-            current = {**chosen, **self._cut(bench, chosen)}
+            current = chosen
         within = [t for t in tries if t.off <= 1]
         best = max(within, key=lambda t: t.off) if within else min(tries, key=lambda t: t.off)
         cuts = f"{len(tries)} cut{'s' * (len(tries) > 1)}"
@@ -120,16 +135,9 @@ class MeetLatency(Pass):
             scale = (fast * slow) ** 0.5
         return scale
 
-    @staticmethod
-    def _cut(bench: Bench, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
-        artifacts = {name: bench.artifacts[name] for name in PruneChannels.needs} | {"plan": chosen["plan"]}
-        return PruneChannels().run(Bench(artifacts))
-
-    def _ratio(self, bench: Bench, slim: Model) -> float:
-        """Returns the slim model's time over the original's."""
+    def _race(self, bench: Bench) -> Race:
+        """Returns what cut models are timed against."""
         original = stand_in(bench.take("original", Model)).model
         feeds = timing_feeds(bench, original, self.seed)
-        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), settle_time_s=8.0)
-        models = {"original": original, "slim": stand_in(slim).model}
-        sessions = {n: make_session(m, provider=options.provider, threads=options.threads) for n, m in models.items()}
-        return measure(sessions, feeds, options).ratios["slim"].median
+        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), settle_time_s=_SETTLE_S)
+        return Race(original, feeds, options)

@@ -39,6 +39,12 @@ def images(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, 3, 8, 8)).astype(np.float32)
 
 
+def labelled(count: int) -> dict[str, NDArray[Any]]:
+    """Images and classes for `convnet`: "x" float32 [count, 3, 8, 8], "labels" int64 [count]."""
+    rng = np.random.default_rng(0)
+    return {"x": rng.standard_normal((count, 3, 8, 8)).astype(np.float32), "labels": rng.integers(0, 5, count)}
+
+
 def answers(model: Model | onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """What onnxruntime gives, unoptimised."""
     proto = model if isinstance(model, onnx.ModelProto) else model.to_proto()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+
+from onnxprune.passes import validate_model
+from onnxprune.runtime import LatencyComparison, LatencyOptions, Session
 
 ROOT = Path(__file__).resolve().parent.parent
 _MARKED_FOLDERS = ("bench", "gpu")
@@ -21,6 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for folder in _MARKED_FOLDERS:
             if (ROOT / "tests" / folder) in item.path.parents:
                 item.add_marker(folder)
+
+
+@pytest.fixture
+def quick_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away the seconds that a latency worth reporting takes."""
+    measure = validate_model.measure
+
+    def quick(sessions: Mapping[str, Session], feeds: Mapping[str, Any], options: LatencyOptions) -> LatencyComparison:
+        return measure(sessions, feeds, replace(options, repeats=5, warmup_s=0.0, min_time_s=0.0, settle_time_s=0.0))
+
+    monkeypatch.setattr(validate_model, "measure", quick)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.allocate.alignment import AlignOption
+from onnxprune.allocate.cost_table import CostTable, Counts, Floats
 from onnxprune.allocate.ratios import Ratios
 from onnxprune.axes import Poly
 from onnxprune.core.allocation import Allocation
@@ -18,17 +19,10 @@ from onnxprune.core.group import Group
 from onnxprune.core.search import Constraint, SearchRecord
 from onnxprune.criteria.base import Unit
 
-__all__ = ["Allocator", "Candidates", "Problem", "Searcher"]
+if TYPE_CHECKING:
+    from onnxprune.trial.descend import Candidates
 
-
-class Candidates(Protocol):
-    """What can be given up next, in a method that goes down step by step."""
-
-    def of_round(self, number: int, counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Returns group → channels that it would keep, for groups that could be the next to lose some."""
-
-    def used(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Returns resource → share of its limit."""
+__all__ = ["Allocator", "Problem", "Searcher"]
 
 
 class Searcher(Protocol):
@@ -120,6 +114,19 @@ class Problem:
     def available(self) -> dict[str, int]:
         """Group name → number of channels that may be kept."""
         return {group.name: self.ceilings.get(group.name, group.size) for group in self.groups}
+
+    @property
+    def floors(self) -> Counts:
+        """The least that each group keeps if that is possible, at least one channel: int64 [groups]."""
+        # 0.1 * 30 is a hair above 3 in binary
+        wanted = np.ceil(self.floor * np.array(list(self.sizes.values())) - 1e-9)
+        return np.maximum(wanted, 1).astype(np.int64)
+
+    @property
+    def limited(self) -> tuple[CostTable, Floats]:
+        """The costs that have a limit, as one table, and their limits, float64 [resources]."""
+        table = CostTable(tuple(self.sizes), {resource: self.costs[resource] for resource in self.limits})
+        return table, np.array(list(self.limits.values()), dtype=np.float64)
 
 
 class Allocator(Protocol):

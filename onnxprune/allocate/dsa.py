@@ -2,8 +2,7 @@
 
 The ratios learn on data together with the weights (`onnxprune.trial.search`), within the budgets
 (`onnxprune.allocate.ratios`). What the search gives is ratios: which channels stay is a matter of
-their scores, and counts are rounded as those of every allocator. The i-th of n channels of a group
-with ratio α is worth −(i + ½) / (α n), so that all groups arrive at their ratios together.
+their scores, and counts are rounded as those of every allocator.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from onnxprune.allocate.base import Problem
-from onnxprune.allocate.cost_table import CostTable, Floats
-from onnxprune.allocate.engine import allocate, rank_worth
+from onnxprune.allocate.cost_table import Floats
+from onnxprune.allocate.engine import allocate, counts_worth
 from onnxprune.allocate.project import Budgets
 from onnxprune.allocate.ratios import make_ratios
 from onnxprune.allocate.registry import ALLOCATORS
+from onnxprune.allocate.uniform import Uniform
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.errors import UsageError
 
@@ -36,22 +36,17 @@ class Dsa:
         """
         if problem.searcher is None:
             raise UsageError("--allocator dsa learns keep ratios on data. Give --data, or choose another one.")
-        even = allocate(problem, {group.name: rank_worth(group.size) for group in problem.groups})
+        even = Uniform().solve(problem)
         if dict(even.kept) == problem.available:
             return even
         left = np.array(list(problem.available.values()), dtype=np.int64)
-        table = CostTable(tuple(problem.sizes), {resource: problem.costs[resource] for resource in problem.limits})
-        budgets = Budgets(table, left, np.array(list(problem.limits.values())))
-        floors = np.maximum(problem.floor * np.array(list(problem.sizes.values())), 1.0)
+        table, limits = problem.limited
+        budgets = Budgets(table, left, limits)
         heard = np.array([name in problem.searcher.groups for name in problem.sizes])
-        ratios = make_ratios(problem.searcher.constraint, budgets, np.minimum(floors / left, 1.0), heard)
+        ratios = make_ratios(problem.searcher.constraint, budgets, np.minimum(problem.floors / left, 1.0), heard)
         importances = {name: importance_of(problem, name) for name in problem.sizes}
         record = problem.searcher.search(importances, ratios)
-        worth = {
-            name: rank_worth(size) * size / max(wanted, 1e-9)
-            for (name, size), wanted in zip(problem.sizes.items(), ratios.values * left, strict=True)
-        }
-        return replace(allocate(problem, worth), search=record)
+        return replace(allocate(problem, counts_worth(problem, ratios.values * left)), search=record)
 
 
 def importance_of(problem: Problem, name: str) -> Floats:

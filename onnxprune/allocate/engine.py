@@ -26,12 +26,23 @@ from onnxprune.allocate.refine import exchange, relax
 from onnxprune.allocate.search import Search
 from onnxprune.core.allocation import Allocation
 
-__all__ = ["allocate", "rank_worth"]
+__all__ = ["allocate", "counts_worth", "rank_worth"]
 
 
 def rank_worth(size: int) -> Floats:
     """Returns the worth that makes every group keep the same share: float64 [size], descending."""
     return -(np.arange(size) + 0.5) / size
+
+
+def counts_worth(problem: Problem, counts: Counts | Floats) -> dict[str, Floats]:
+    """Returns the worth that brings all groups to `counts`, whole or fractional, [groups], together.
+
+    The i-th of the channels of a group that is to keep m is worth −(i + ½) / m.
+    """
+    return {
+        name: rank_worth(size) * size / max(wanted, 1e-9)
+        for (name, size), wanted in zip(problem.sizes.items(), counts.tolist(), strict=True)
+    }
 
 
 def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allocation:
@@ -48,13 +59,13 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     Raises:
         BudgetError: when even one channel per group costs more than a limit.
     """
-    search = Search(problem.available, problem.costs, problem.limits)
+    search = Search(*problem.limited, problem.available)
     if search.jump(search.sizes):
         return _allocation(problem, search, worth, generous_notes(problem))
     if not search.fits(search.counts):
         raise infeasible(problem)
     units = np.array([alignment_unit(group, problem.align) for group in problem.groups], dtype=np.int64)
-    floors = np.minimum(_floors(np.array(list(problem.sizes.values())), units, problem.floor), search.sizes)
+    floors = np.minimum(_floors(problem, units), search.sizes)
     _start(search, units, floors)
     search.units = units.copy()
     climb(search, [-np.sort(-worth[group.name]) for group in problem.groups], search.sizes, floors)
@@ -63,11 +74,10 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     return _allocation(problem, search, worth, allocation_notes(problem, search, units, floors))
 
 
-def _floors(sizes: Counts, units: Counts, share: float) -> Counts:
-    """The counts that stay if possible: `share` of each group, rounded down to a unit if it holds one."""
-    floors = np.ceil(share * sizes - 1e-9).astype(np.int64)  # 0.1 * 30 is a hair above 3 in binary
-    aligned = np.where(floors >= units, floors // units * units, floors)
-    result: Counts = np.maximum(aligned, 1)
+def _floors(problem: Problem, units: Counts) -> Counts:
+    """The counts that stay if possible: the problem's floors, rounded down to a unit if they hold one."""
+    floors = problem.floors
+    result: Counts = np.where(floors >= units, floors // units * units, floors)
     return result
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxprune.allocate.alignment import alignment_unit
 from onnxprune.allocate.base import Problem
-from onnxprune.allocate.cost_table import CostTable, Counts, Floats
+from onnxprune.allocate.cost_table import Counts, Floats
 from onnxprune.allocate.engine import allocate
 from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.core.allocation import Allocation
@@ -39,9 +39,9 @@ class _Descent:
     """The way down from the whole model, and when each channel went."""
 
     def __init__(self, problem: Problem) -> None:
-        names = [group.name for group in problem.groups]
-        table = CostTable(names, {resource: problem.costs[resource] for resource in problem.limits})
-        self.sizes: Counts = np.array([group.size for group in problem.groups], dtype=np.int64)
+        table, _ = problem.limited
+        names = list(problem.sizes)
+        self.sizes: Counts = np.array(list(problem.sizes.values()), dtype=np.int64)
         whole = table.cost(self.sizes)
         weight = np.divide(1.0, whole, out=np.zeros_like(whole), where=whole > 0)
         self.table, self.weight = table, weight

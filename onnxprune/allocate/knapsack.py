@@ -20,9 +20,10 @@ from scipy.sparse import csr_array
 
 from onnxprune.allocate.alignment import alignment_unit
 from onnxprune.allocate.base import Problem
-from onnxprune.allocate.cost_table import CostTable, Counts, Floats
-from onnxprune.allocate.engine import allocate, rank_worth
+from onnxprune.allocate.cost_table import Counts, Floats
+from onnxprune.allocate.engine import allocate, counts_worth
 from onnxprune.allocate.registry import ALLOCATORS
+from onnxprune.allocate.uniform import Uniform
 from onnxprune.core.allocation import Allocation
 
 __all__ = ["Knapsack"]
@@ -40,30 +41,27 @@ class Knapsack:
 
     def solve(self, problem: Problem) -> Allocation:
         """Returns the allocation; see `Allocator.solve`."""
-        even = allocate(problem, {group.name: rank_worth(group.size) for group in problem.groups})
+        even = Uniform().solve(problem)
         if dict(even.kept) == problem.available:
             return even
         counts = _Levels(problem).chosen(np.array(list(even.kept.values()), dtype=np.int64))
-        worth = {
-            name: rank_worth(size) * size / kept
-            for (name, size), kept in zip(problem.sizes.items(), counts.tolist(), strict=True)
-        }
-        return allocate(problem, worth)
+        return allocate(problem, counts_worth(problem, counts))
 
 
 class _Levels:
     """The integer programs of one problem."""
 
     def __init__(self, problem: Problem) -> None:
-        names = list(problem.sizes)
-        self._table = CostTable(names, {resource: problem.costs[resource] for resource in problem.limits})
-        self._limits = np.array(list(problem.limits.values()))
+        self._table, self._limits = problem.limited
         self._values = [
-            np.concatenate(([0.0], np.cumsum(np.sort(np.maximum(problem.scores[name], 0.0))[::-1]))) for name in names
+            np.concatenate(([0.0], np.cumsum(np.sort(np.maximum(problem.scores[name], 0.0))[::-1])))
+            for name in problem.sizes
         ]
         self._levels = [
-            _spread(alignment_unit(group, problem.align), max(1, int(np.ceil(problem.floor * group.size - 1e-9))), left)
-            for group, left in zip(problem.groups, problem.available.values(), strict=True)
+            _spread(alignment_unit(group, problem.align), floor, left)
+            for group, floor, left in zip(
+                problem.groups, problem.floors.tolist(), problem.available.values(), strict=True
+            )
         ]
 
     def chosen(self, counts: Counts) -> Counts:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from onnxprune.allocate.alignment import alignment_unit
 from onnxprune.allocate.base import Problem
-from onnxprune.allocate.cost_table import CostTable, Counts, Floats
+from onnxprune.allocate.cost_table import Counts, Floats
 from onnxprune.allocate.dsa import importance_of
 from onnxprune.allocate.engine import allocate, rank_worth
 from onnxprune.allocate.registry import ALLOCATORS
+from onnxprune.allocate.uniform import Uniform
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.errors import UsageError
 
@@ -36,7 +37,7 @@ class NetAdapt:
         """
         if problem.searcher is None:
             raise UsageError("--allocator netadapt learns on data. Give --data, or choose another one.")
-        even = allocate(problem, {group.name: rank_worth(group.size) for group in problem.groups})
+        even = Uniform().solve(problem)
         if dict(even.kept) == problem.available:
             return even
         importances = {name: importance_of(problem, name) for name in problem.sizes}
@@ -52,10 +53,8 @@ class _Candidates:
         self._names = list(problem.sizes)
         self._heard = np.array([name in groups for name in self._names])
         self._units: Counts = np.array([alignment_unit(group, problem.align) for group in problem.groups])
-        sizes = np.array(list(problem.sizes.values()))
-        self._floors: Counts = np.maximum(1, np.ceil(problem.floor * sizes - 1e-9)).astype(np.int64)
-        self._table = CostTable(self._names, {resource: problem.costs[resource] for resource in problem.limits})
-        self._limits = np.array(list(problem.limits.values()))
+        self._floors = problem.floors
+        self._table, self._limits = problem.limited
         whole = float(self._use(problem.available).max())
         self._targets = [whole ** (1 - (number + 1) / rounds) for number in range(rounds)]
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from onnxprune.allocate.cost_table import CostTable, Counts, Floats
-from onnxprune.axes import Poly
 
 __all__ = ["BAND", "Search"]
 
@@ -25,9 +24,9 @@ class Search:
     """A mutable candidate that never exceeds a limit once it has been within all of them.
 
     Args:
+        table: Costs of the limited resources.
+        limits: Their upper bounds, float64 [resources].
         sizes: Group name → number of channels that may be kept.
-        costs: Resource → polynomial; at least those in `limits`.
-        limits: Resource → upper bound.
 
     Attributes:
         table: Costs of the limited resources.
@@ -36,12 +35,12 @@ class Search:
         units: Multiple that each count should have, int64 [groups].
     """
 
-    def __init__(self, sizes: Mapping[str, int], costs: Mapping[str, Poly], limits: Mapping[str, float]) -> None:
-        self.table = CostTable(tuple(sizes), {resource: costs[resource] for resource in limits})
+    def __init__(self, table: CostTable, limits: Floats, sizes: Mapping[str, int]) -> None:
+        self.table = table
         self.sizes: Counts = np.array(list(sizes.values()), dtype=np.int64)
         self.counts: Counts = np.ones_like(self.sizes)
         self.units: Counts = np.ones_like(self.sizes)
-        self._limits: Floats = np.array(list(limits.values()), dtype=np.float64)
+        self._limits = limits
 
     def utilisation(self, counts: Counts) -> float:
         """Returns the largest share of a limit that `counts` uses; above 1 it is exceeded."""

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxprune.core.errors import OutputError
 from onnxprune.core.plan import Plan
 from onnxprune.cost.latency_fit import LatencySample
+from onnxprune.graph import Staging
 from onnxprune.groups import prune
 from onnxprune.runtime import LatencyOptions, environment, make_session, measure, stand_in
 
@@ -142,11 +144,7 @@ class SampleCache:
     def write(self, samples: Sequence[LatencySample]) -> None:
         """Keeps samples; a folder that cannot be written is no error, the next run measures again."""
         content = {"key": self._key, "samples": [{"counts": dict(s.counts), "ratio": s.ratio} for s in samples]}
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError, OutputError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            part.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink()
+            with Staging() as staging:
+                staging.open(self._path).write((json.dumps(content) + "\n").encode("utf-8"))

@@ -95,10 +95,8 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
         for phase in recipe.turns:
             # what a search left in the weights is not kept with its decision: it is done again, to the same end
             decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
-            known = set(bench.artifacts)
-            run_passes(
-                _recall(recipe, phase, decided) if decided else _decide(recipe, phase, options, known), bench, records
-            )
+            choose = [RecallDecision(decided)] if decided else _decide(recipe, phase, options, set(bench.artifacts))
+            run_passes([*_carry(recipe, phase), *choose, *_cut(recipe)], bench, records)
             plan, allocation = bench.take("plan", Plan), bench.take("allocation", Allocation)
             if folder is not None:
                 folder.write("plan.json", plan.to_json())
@@ -150,40 +148,35 @@ def _train_whole(recipe: Recipe) -> list[Pass]:
     return [KeepEverything(), *norms, Retrain(options, phase, checkpoint, recipe.resume), FoldBatchnorm()]
 
 
+def _carry(recipe: Recipe, phase: Phase) -> list[Pass]:
+    """The passes that go on from the weights that were trained before."""
+    return [CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []
+
+
 def _decide(
     recipe: Recipe, phase: Phase, options: Mapping[str, Any], known: AbstractSet[str] = frozenset()
 ) -> list[Pass]:
-    """The passes of one phase up to the certificate."""
+    """The passes of one phase that end with a plan."""
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
     timed = recipe.latency is not None and "latency_plan" not in known
     learned = recipe.allocator in LEARNING
     return [
-        *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
         *([] if "scores" in known and phase.number == 1 else [ScoreChannels(recipe.criterion, recipe.seed)]),
         *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),
         *(
-            [PruneChannels(), MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
+            [MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
             if recipe.latency and phase.number == phase.count
             else []
         ),
-        *([SharePlan()] if workers().size > 1 else []),
-        PruneChannels(),
-        Certify(recipe.seed),
     ]
 
 
-def _recall(recipe: Recipe, phase: Phase, decision: Decision) -> list[Pass]:
-    """The passes of one phase up to the certificate, where it had decided before it was stopped."""
-    return [
-        *([CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []),
-        RecallDecision(decision),
-        *([SharePlan()] if workers().size > 1 else []),
-        PruneChannels(),
-        Certify(recipe.seed),
-    ]
+def _cut(recipe: Recipe) -> list[Pass]:
+    """The passes that carry out a plan."""
+    return [*([SharePlan()] if workers().size > 1 else []), PruneChannels(), Certify(recipe.seed)]
 
 
 def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:

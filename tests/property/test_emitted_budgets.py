@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import recount
@@ -15,21 +13,13 @@ import onnxprune
 from onnxprune.allocate import ALLOCATORS
 from onnxprune.cost import COSTS
 from onnxprune.cost.memory import memory_polynomials
-from onnxprune.passes import validate_model
 from onnxprune.recipe import LEARNING
 
 RESOURCES = ("flops", "params", "size", "memory")
 NAMES = ALLOCATORS.names()
 
 
-@pytest.fixture(autouse=True)
-def quick_latency(monkeypatch):
-    measure = validate_model.measure
-
-    def quick(sessions, feeds, options):
-        return measure(sessions, feeds, replace(options, repeats=5, warmup_s=0.0, min_time_s=0.0, settle_time_s=0.0))
-
-    monkeypatch.setattr(validate_model, "measure", quick)
+pytestmark = pytest.mark.usefixtures("quick_latency")
 
 
 def lowest_share(item, resource: str) -> float:

@@ -12,7 +12,7 @@ from onnxprune.core.errors import BudgetError, UsageError
 from onnxprune.cost import latency_samples
 from onnxprune.cost.latency_fit import LatencySample
 from onnxprune.passes import learn_latency
-from onnxprune.passes.meet_latency import TRIES, MeetLatency
+from onnxprune.passes.meet_latency import TRIES, Race
 
 FIXED, PER_WEIGHT = 30.0, 1.0
 
@@ -32,7 +32,8 @@ class Machine:
         draw = learn_latency.draw_widths
         monkeypatch.setattr(learn_latency, "draw_widths", lambda sizes, units, _, seed: draw(sizes, units, 16, seed))
         monkeypatch.setattr(learn_latency, "time_widths", self.time_widths)
-        monkeypatch.setattr(MeetLatency, "_ratio", lambda step, bench, slim: self.ratio(bench, slim))
+        monkeypatch.setattr(Race, "__init__", lambda race, original, *_: setattr(race, "original", original))
+        monkeypatch.setattr(Race, "ratio", lambda race, slim: self.ratio(race.original, slim))
 
     def time_widths(self, original, working, analysis, feeds, widths, options):
         for counts in widths:
@@ -41,9 +42,9 @@ class Machine:
             cut = latency_samples.prune(working, analysis, plan)
             yield LatencySample(dict(counts), cost_of(cut) / cost_of(original))
 
-    def ratio(self, bench, slim) -> float:
+    def ratio(self, original, slim) -> float:
         self.tried += 1
-        return self.bias * cost_of(slim) / cost_of(bench.artifacts["original"])
+        return self.bias * cost_of(slim) / cost_of(original)
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import onnx
 import pytest
-from bridging import convnet
+from bridging import convnet, labelled
 from graphs import model_of
 
 import onnxprune
@@ -16,22 +15,10 @@ from onnxprune.core.events import PassFinished, SearchProgress, TrainProgress
 from onnxprune.core.plan import Plan
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "net.onnx"
-    onnx.save(convnet(), path)
-    return path
-
-
-def _data(count=192):
-    rng = np.random.default_rng(0)
-    return {"x": rng.standard_normal((count, 3, 8, 8)).astype(np.float32), "labels": rng.integers(0, 5, count)}
-
-
 def _compress(model, **options):
     given = {
         "flops": 0.5,
-        "data": _data(),
+        "data": labelled(192),
         "epochs": 2,
         "batch_size": 32,
         "align": 1,
@@ -223,7 +210,14 @@ def _static(size):
 def test_model_with_a_static_batch_size_is_retrained(proto):
     # 30 and 13 samples: neither divides by the batch size, and no batch of four fits the first two
     result = onnxprune.compress(
-        proto, flops=0.6, align=1, data=_data(30), val_data=_data(13), eval_data=_data(13), epochs=2, batch_size=16
+        proto,
+        flops=0.6,
+        align=1,
+        data=labelled(30),
+        val_data=labelled(13),
+        eval_data=labelled(13),
+        epochs=2,
+        batch_size=16,
     )
     assert len(result.report["training"]["epochs"]) == 2
     assert result.report["evaluation"]["n"] == 13
@@ -233,7 +227,12 @@ def test_metric_of_ones_own_is_measured_on_evaluation_data(model, tmp_path, monk
     (tmp_path / "own_metric_compress.py").write_text("def score(outputs, labels, teacher):\n    return 0.25\n")
     monkeypatch.chdir(tmp_path)
     result = _compress(
-        model, epochs=1, data=_data(64), eval_data=_data(16), metric="own_metric_compress:score", gates="metric>=0.2"
+        model,
+        epochs=1,
+        data=labelled(64),
+        eval_data=labelled(16),
+        metric="own_metric_compress:score",
+        gates="metric>=0.2",
     )
     assert result.report["evaluation"]["after"]["custom"] == 0.25
 
@@ -243,7 +242,7 @@ def test_labels_that_are_no_classes_do_not_end_a_run_after_training(model, tmp_p
         "def loss(student, teacher, labels):\n    return (student['y'].sum(1) - labels[:, 0]).square().mean()\n"
     )
     monkeypatch.chdir(tmp_path)
-    data = _data(64) | {"labels": np.linspace(-2, 2, 128, dtype=np.float32).reshape(64, 2)}
+    data = labelled(64) | {"labels": np.linspace(-2, 2, 128, dtype=np.float32).reshape(64, 2)}
     report = _compress(model, epochs=1, data=data, eval_data=data, loss="own_loss_compress:loss").report
     assert report["evaluation"]["after"]["top1"] is None
     assert report["evaluation"]["agreement"] is not None

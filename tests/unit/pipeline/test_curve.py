@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import onnx
 import pytest
-from bridging import convnet
+from bridging import labelled
 from click.testing import CliRunner
 
 import onnxprune
@@ -17,20 +15,8 @@ from onnxprune.core.events import PassFinished
 from onnxprune.recipe import curve_of
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "net.onnx"
-    onnx.save(convnet(), path)
-    return path
-
-
-def data(count=96):
-    rng = np.random.default_rng(0)
-    return {"x": rng.standard_normal((count, 3, 8, 8)).astype(np.float32), "labels": rng.integers(0, 5, count)}
-
-
 def compress(model, **options):
-    given = {"data": data(), "epochs": 1, "batch_size": 32, "align": 1, "out": model.with_name("slim.onnx")}
+    given = {"data": labelled(96), "epochs": 1, "batch_size": 32, "align": 1, "out": model.with_name("slim.onnx")}
     return onnxprune.compress(model, **(given | options))
 
 
@@ -57,7 +43,7 @@ def test_groups_and_scores_are_found_once(model):
 
 
 def test_the_curve_is_one_report_beside_those_of_the_points(model):
-    result = compress(model, flops=(0.7, 0.4), eval_data=data(), epochs=0)
+    result = compress(model, flops=(0.7, 0.4), eval_data=labelled(96), epochs=0)
     curve = json.loads(model.with_name("slim.curve.json").read_text())
     assert curve == result.report
     assert [point["budgets"][0]["met"] for point in curve["points"]] == [True, True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from bridging import convnet
+from bridging import convnet, images, labelled
 from click.testing import CliRunner
 from graphs import model_of
 
@@ -26,15 +26,9 @@ def _damaged():
     return proto
 
 
-def _data(count=320, labelled=False):
-    rng = np.random.default_rng(0)
-    found = {"x": rng.standard_normal((count, 3, 8, 8)).astype(np.float32)}
-    return found | ({"labels": rng.integers(0, 5, count)} if labelled else {})
-
-
 def test_retraining_brings_a_model_back_to_its_teacher(tmp_path):
     before = onnxprune.validate(convnet(), _damaged()).parity.outputs[0].max_rel
-    result = onnxprune.retrain(_damaged(), convnet(), data=_data(), epochs=4, batch_size=32)
+    result = onnxprune.retrain(_damaged(), convnet(), data={"x": images(320)}, epochs=4, batch_size=32)
     assert result.report["parity"]["outputs"][0]["max_rel"] < 0.6 * before
     before, after = ({i.name for i in m.graph.initializer} for m in (_damaged(), result.model))
     assert before <= after
@@ -43,13 +37,13 @@ def test_retraining_brings_a_model_back_to_its_teacher(tmp_path):
 
 
 def test_labels_alone_are_enough():
-    result = onnxprune.retrain(_damaged(), data=_data(labelled=True), epochs=1, batch_size=32)
+    result = onnxprune.retrain(_damaged(), data=labelled(320), epochs=1, batch_size=32)
     assert result.report["training"]["samples"] == 320
 
 
 def test_neither_teacher_nor_labels_is_an_error():
     with pytest.raises(UsageError, match="nothing to learn from: give --teacher, or data with labels"):
-        onnxprune.retrain(_damaged(), data=_data(), epochs=1)
+        onnxprune.retrain(_damaged(), data={"x": images(320)}, epochs=1)
 
 
 def test_teacher_of_another_interface_is_refused():
@@ -59,7 +53,7 @@ def test_teacher_of_another_interface_is_refused():
         for i, name in enumerate(node.input):
             if name == "x":
                 node.input[i] = "pixels"
-    data = {"pixels": _data()["x"]}
+    data = {"pixels": images(320)}
     with pytest.raises(ModelError, match="different inputs"):
         onnxprune.retrain(_damaged(), other, data=data, epochs=1)
 
@@ -67,7 +61,7 @@ def test_teacher_of_another_interface_is_refused():
 def test_command_writes_model_and_report(tmp_path):
     onnx.save(_damaged(), tmp_path / "slim.onnx")
     onnx.save(convnet(), tmp_path / "teacher.onnx")
-    np.savez(tmp_path / "train.npz", **_data())
+    np.savez(tmp_path / "train.npz", x=images(320))
     words = ["retrain", str(tmp_path / "slim.onnx"), "--teacher", str(tmp_path / "teacher.onnx")]
     words += ["--data", str(tmp_path / "train.npz"), "--epochs", "1", "-o", str(tmp_path / "out.onnx")]
     found = CliRunner().invoke(cli, words)
@@ -87,7 +81,7 @@ def test_command_without_data_is_a_usage_error(tmp_path):
 def test_16_bit_model_is_trained_in_float32_and_comes_back(kind):
     narrow = _narrowed(_damaged(), kind)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-    data = {"x": _data()["x"].astype(dtype)}
+    data = {"x": images(320).astype(dtype)}
     result = onnxprune.retrain(narrow, _narrowed(convnet(), kind), data=data, epochs=1, batch_size=32)
     assert {i.data_type for i in result.model.graph.initializer} == {kind}
     assert any("trained in float32" in note for note in result.report["notes"])
@@ -115,4 +109,4 @@ def test_labels_that_fit_nothing_are_an_error_without_a_teacher():
         }"""
     )
     with pytest.raises(DataError, match=r"by labels alone.*fit none of the outputs r\. Give a teacher"):
-        onnxprune.retrain(proto, data=_data(32, labelled=True), epochs=1)
+        onnxprune.retrain(proto, data=labelled(32), epochs=1)
