@@ -58,6 +58,8 @@ def compress(
     lr: float | None = None,
     allocator: str | None = None,
     criterion: str | None = None,
+    criterion_reduce: str | None = None,
+    criterion_normalize: str | None = None,
     approximate: bool | None = None,
     align: int | str | None = None,
     phases: int | None = None,
@@ -106,6 +108,8 @@ def compress(
         lr: Peak learning rate.
         allocator: Name of the allocator, such as "global" or "uniform".
         criterion: Name of the criterion, such as "fisher" (the default with data) or "magnitude".
+        criterion_reduce: How weights of one group are gathered: "mean", "max" or "sum".
+        criterion_normalize: How groups compare: "auto", "mean", "max", "gaussian" or "none".
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises; retraining has to make up for it.
         align: Multiple that kept counts prefer, or "auto".
@@ -152,6 +156,8 @@ def compress(
         "lr": lr,
         "allocator": allocator,
         "criterion": criterion,
+        "criterion_reduce": criterion_reduce,
+        "criterion_normalize": criterion_normalize,
         "approximate": approximate,
         "align": align,
         "phases": phases,
@@ -193,6 +199,8 @@ def inspect(
 
     Args:
         model: A path or a ModelProto.
+        criterion_reduce: How weights of one group are gathered: "mean", "max" or "sum".
+        criterion_normalize: How groups compare: "auto", "mean", "max", "gaussian" or "none".
         approximate: Whether channels may go over which an operator takes statistics.
         graph: Where an SVG goes that draws the groups on the model's graph.
         on_event: Called with progress (`onnxprune.core.events`).

@@ -11,9 +11,10 @@ import numpy as np
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.plan import Plan
-from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.criteria import CRITERIA, ScoreContext, Scores
+from onnxprune.criteria.base import Normalize, Reduce
+from onnxprune.criteria.compare import comparable
 from onnxprune.criteria.fisher import Fisher
 from onnxprune.criteria.magnitude import Magnitude
 from onnxprune.graph import Model, read_real
@@ -34,10 +35,14 @@ class ScoreChannels(Pass):
         criterion: Name of the criterion; "auto" is fisher where there are data that the model can be
             differentiated on, else magnitude.
         seed: For criteria that draw.
+        reduce: How several weights of one group are gathered.
+        normalize: How groups compare (`onnxprune.criteria.compare`).
     """
 
     criterion: str = "auto"
     seed: int = 0
+    reduce: Reduce = "mean"
+    normalize: Normalize = "auto"
 
     name = "score_channels"
     needs = ("working", "analysis")
@@ -54,13 +59,20 @@ class ScoreChannels(Pass):
             raise ModelError(_nothing_to_prune(analysis))
         model = bench.take("working", Model)
         context = ScoreContext(
-            analysis.groups, partial(read_real, model), analysis.labels, self.seed, self._probe(bench, model, analysis)
+            analysis.groups,
+            partial(read_real, model),
+            analysis.labels,
+            self.seed,
+            self._probe(bench, model, analysis),
+            self.reduce,
+            self.normalize,
         )
         scores = self._scores(context, bench)
         for note in scores.notes:
             bench.note(note)
         earlier = bench.find("plan", Plan)
-        return {"scores": scores if earlier is None else _of_what_is_left(scores, earlier)}
+        left = scores if earlier is None else _of_what_is_left(scores, earlier, context)
+        return {"scores": comparable(left, self.normalize)}
 
     def _scores(self, context: ScoreContext, bench: Bench) -> Scores:
         if self.criterion != "auto":
@@ -83,13 +95,13 @@ class ScoreChannels(Pass):
         return None if data is None else Probe(model, analysis, data, seed=self.seed)
 
 
-def _of_what_is_left(scores: Scores, plan: Plan) -> Scores:
+def _of_what_is_left(scores: Scores, plan: Plan, context: ScoreContext) -> Scores:
     """Returns scores of the channels that an earlier phase left, and below all of them for the others."""
     left = {}
     for name, values in scores.values.items():
         mask = plan.mask(name)
         left[name] = np.full(len(values), -1.0)
-        left[name][mask] = normalised(values[mask]) if scores.unit == "share" else values[mask]
+        left[name][mask] = context.share(values[mask]) if scores.unit == "share" else values[mask]
     return replace(scores, values=left)
 
 

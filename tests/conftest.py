@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from onnxprune.passes import validate_model
+from onnxprune.passes import learn_latency, validate_model
 from onnxprune.runtime import LatencyComparison, LatencyOptions, Session
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +37,8 @@ def quick_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     def quick(sessions: Mapping[str, Session], feeds: Mapping[str, Any], options: LatencyOptions) -> LatencyComparison:
         return measure(sessions, feeds, replace(options, repeats=5, warmup_s=0.0, min_time_s=0.0, settle_time_s=0.0))
 
-    monkeypatch.setattr(validate_model, "measure", quick)
+    for module in (learn_latency, validate_model):
+        monkeypatch.setattr(module, "measure", quick)
 
 
 @pytest.fixture(scope="session")

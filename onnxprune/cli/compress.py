@@ -34,6 +34,8 @@ __all__ = ["compress"]
 @image_options
 @recipe_option("--allocator", "How groups share the budget, such as uniform. [default: global]")
 @recipe_option("--criterion", "How channels are scored, such as fisher or magnitude. [default: auto]")
+@recipe_option("--criterion-reduce", "How weights of one group are gathered: mean, max or sum. [default: mean]")
+@recipe_option("--criterion-normalize", "How groups compare: auto, mean, max, gaussian or none. [default: auto]")
 @recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
 @recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
 @recipe_option("--phases", "Times that pruning and retraining take turns. [default: 1]", int)

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from onnxprune.core.errors import UsageError
 from onnxprune.core.group import Group, Member
+from onnxprune.core.shares import normalised
 
 if TYPE_CHECKING:
     from onnxprune.trial.probe import Probe
 
-__all__ = ["Criterion", "ScoreContext", "Scores", "Unit"]
+__all__ = ["Criterion", "Normalize", "Reduce", "ScoreContext", "Scores", "Unit"]
 
 Unit = Literal["share", "rank", "loss"]
+Reduce = Literal["mean", "max", "sum"]
+Normalize = Literal["auto", "mean", "max", "gaussian", "none"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class ScoreContext:
             axis, int64 [axis size], -1 where a position does not belong to the group.
         seed: Seed of criteria that draw random numbers.
         data: What the model does on calibration data; None where there are no data.
+        reduce: How several weights of one group are gathered (`onnxprune.criteria.pooling`).
+        normalize: How groups are to compare; criteria only need to know whether at all.
     """
 
     groups: tuple[Group, ...]
@@ -38,6 +43,12 @@ class ScoreContext:
     labels: Callable[[str, Member], NDArray[np.int64]]
     seed: int = 0
     data: Probe | None = None
+    reduce: Reduce = "mean"
+    normalize: Normalize = "auto"
+
+    def share(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the values of a group over their mean, or as they are where they are wanted so."""
+        return values if self.normalize == "none" else normalised(values)
 
     @property
     def probe(self) -> Probe:

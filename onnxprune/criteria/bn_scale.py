@@ -9,7 +9,7 @@ from __future__ import annotations
 from onnxprune.core.group import Group, Member
 from onnxprune.criteria.base import ScoreContext, Scores
 from onnxprune.criteria.magnitude import speakers
-from onnxprune.criteria.pooling import pooled_norm
+from onnxprune.criteria.pooling import pooled_strength
 from onnxprune.criteria.registry import CRITERIA
 
 __all__ = ["BnScale"]
@@ -25,7 +25,7 @@ class BnScale:
         notes = []
         for group in context.groups:
             scales = _scales(group)
-            values[group.name] = pooled_norm(context, group, scales or speakers(group))
+            values[group.name] = context.share(pooled_strength(context, group, scales or speakers(group)))
             if not scales:
                 notes.append(
                     f"{group.name} passes no BatchNormalization (exporters often fold it): "

@@ -1,8 +1,8 @@
 """Distance to all other filters (FPGM, He et al., "Filter Pruning via Geometric Median", CVPR 2019).
 
 A filter near the geometric median of its layer can be made up for by the others. With f_i what
-writes channel i, the score is Σ_j ‖f_i − f_j‖; where several weights write a group, their sums
-are made into shares and averaged.
+writes channel i, the score is Σ_j ‖f_i − f_j‖; the sums of several weights that write a group are
+gathered as magnitudes are (`onnxprune.criteria.pooling`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.group import Group, Member
-from onnxprune.core.shares import normalised
 from onnxprune.criteria.base import ScoreContext, Scores
 from onnxprune.criteria.magnitude import speakers
+from onnxprune.criteria.pooling import gathered
 from onnxprune.criteria.registry import CRITERIA
 
 __all__ = ["Fpgm"]
@@ -31,13 +31,11 @@ class Fpgm:
 
 
 def _score(context: ScoreContext, group: Group) -> NDArray[np.float64]:
-    shares = []
+    says = []
     for initializer, axis in dict.fromkeys((m.initializer, m.axis) for m in speakers(group)):
         member = next(m for m in group.members if (m.initializer, m.axis) == (initializer, axis))
-        sums = _distances(_channel_slices(context, group, member)).sum(axis=1)
-        if sums.any():
-            shares.append(normalised(sums))
-    return normalised(np.mean(shares, axis=0)) if shares else np.zeros(group.size)
+        says.append(_distances(_channel_slices(context, group, member)).sum(axis=1))
+    return context.share(gathered(context, group, says))
 
 
 def _channel_slices(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxprune.core.shares import normalised
 from onnxprune.criteria.base import ScoreContext, Scores
 from onnxprune.criteria.magnitude import speakers
 from onnxprune.criteria.pooling import pooled_norm
@@ -48,9 +47,8 @@ def from_readings(context: ScoreContext, readings: Mapping[str, NDArray[np.float
         weight = pooled_norm(context, group, speakers(group))
         found = readings.get(group.name)
         if found is None or not found.any():
-            values[group.name] = weight
+            values[group.name] = context.share(weight)
             notes.append(f"No weight reads {group.name}, or it is always zero: its channels are scored by magnitude.")
             continue
-        share = normalised(found)
-        values[group.name] = normalised(share + 1e-7 * weight)
+        values[group.name] = context.share(found + 1e-7 * found.mean() * weight)
     return Scores(values, tuple(notes))

@@ -161,7 +161,11 @@ def _decide(
     timed = recipe.latency is not None and "latency_plan" not in known
     learned = recipe.allocator in LEARNING
     return [
-        *([] if "scores" in known and phase.number == 1 else [ScoreChannels(recipe.criterion, recipe.seed)]),
+        *(
+            []
+            if "scores" in known and phase.number == 1
+            else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
+        ),
         *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,

@@ -69,7 +69,7 @@ def _shared(curve: Curve, on_event: EventHandler) -> dict[str, Any]:
     first, bench = curve.recipes[0], Bench(on_event=on_event)
     passes: list[Pass] = [ImportModel(first.model), *analysing(first)]
     if not first.dense_epochs:
-        passes.append(ScoreChannels(first.criterion, first.seed))
+        passes.append(ScoreChannels(first.criterion, first.seed, first.criterion_reduce, first.criterion_normalize))
     if any(recipe.latency for recipe in curve.recipes):
         passes.append(LearnLatency(first.align, first.provider, first.threads, first.seed))
     run_passes(passes, bench)

@@ -11,6 +11,7 @@ from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import Constraint, MaskKind, SearchOptions
+from onnxprune.criteria.base import Normalize, Reduce
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields
 
@@ -33,6 +34,8 @@ class Recipe(TrainingFields):
         allocator: Name of the allocator that shares the budget out over groups.
         criterion: Name of the criterion that scores channels; "auto" is "fisher" where there are data,
             "magnitude" where there are none.
+        criterion_reduce: How several weights of one group are gathered (`onnxprune.criteria.pooling`).
+        criterion_normalize: How scores of different groups compare (`onnxprune.criteria.compare`).
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises.
         align: Multiple that kept counts prefer; "auto" asks the provider's hardware.
@@ -54,6 +57,8 @@ class Recipe(TrainingFields):
     latency: Annotated[Budget | None, budget("latency")] = None
     allocator: str = "global"
     criterion: str = "auto"
+    criterion_reduce: Reduce = "mean"
+    criterion_normalize: Normalize = "auto"
     approximate: bool = False
     align: Align = "auto"
     phases: int = Field(default=1, ge=1)

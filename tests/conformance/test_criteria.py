@@ -9,6 +9,7 @@ import pytest
 from onnxprune.core.errors import UsageError
 from onnxprune.core.group import Group, Member
 from onnxprune.criteria import CRITERIA, Criterion, ScoreContext
+from onnxprune.criteria.compare import comparable
 
 SIZE = 6
 
@@ -50,10 +51,11 @@ class Gradients:
         self.ranks = {name: np.full(rows.shape[1], 3.0) for name, rows in self.draws.items()}
 
 
-def context(members: dict[str, tuple[Member, ...]], seed: int = 0) -> ScoreContext:
+def context(members: dict[str, tuple[Member, ...]], seed: int = 0, reduce="mean", normalize="auto") -> ScoreContext:
     groups = tuple(Group(name, SIZE, found) for name, found in members.items())
+    data = Gradients(groups, seed)
     return ScoreContext(
-        groups, lambda name: WEIGHTS[name].copy(), lambda _, m: np.arange(SIZE), seed, Gradients(groups, seed)
+        groups, lambda name: WEIGHTS[name].copy(), lambda _, m: np.arange(SIZE), seed, data, reduce, normalize
     )
 
 
@@ -76,6 +78,21 @@ def test_scores_are_finite_and_average_one_whatever_the_weights(criterion, case)
     assert np.isfinite(values).all()
     assert (values >= 0).all()
     assert scores.unit != "share" or values.mean() == pytest.approx(1.0) or not values.any()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("reduce", ["mean", "max", "sum"])
+@pytest.mark.parametrize("normalize", ["auto", "mean", "max", "gaussian", "none"])
+def test_options_leave_scores_finite_and_in_order(criterion, reduce, normalize):
+    plain = criterion.score(context(CASES, reduce=reduce))
+    found = comparable(criterion.score(context(CASES, reduce=reduce, normalize=normalize)), normalize)
+    for name, values in found.values.items():
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+        # ties of subnormal numbers aside, no option changes which channel of a group goes first
+        if "subnormal" not in name:
+            steps = np.diff(values[np.argsort(plain.values[name], kind="stable")])
+            assert (steps >= -1e-9 * np.abs(values).max(initial=0.0)).all(), name
 
 
 def test_every_group_is_scored_in_order_and_alike_each_time(criterion):

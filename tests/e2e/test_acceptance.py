@@ -41,6 +41,8 @@ NET = """net (float[N,3,16,16] image, float[32,3,3,3] w1, float[32] b1, float[32
   logits = Gemm<transB=1>(f, w5, b5)
 }"""
 
+QUICK = pytest.mark.usefixtures("quick_latency")
+
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
@@ -57,6 +59,7 @@ def run_cli(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
 
+@QUICK
 def test_case_01_kept_counts_suit_the_hardware_where_the_budget_allows(tmp_path):
     wide = NET.replace("32", "96").replace("64", "128").replace("48", "80")
     onnx.save(model_of(wide, data=("image",)), tmp_path / "wide.onnx")
@@ -103,6 +106,7 @@ def test_case_02_gate_on_accuracy_needs_evaluation_data(net, tmp_path):
     assert "needs evaluation data" in outcome.stderr
 
 
+@QUICK
 @pytest.mark.parametrize("budget", [0.7, 0.5, 0.3])
 @pytest.mark.parametrize("allocator", ["global", "uniform"])
 def test_case_03_budget_is_met_in_one_step(net, tmp_path, budget, allocator):
@@ -113,6 +117,7 @@ def test_case_03_budget_is_met_in_one_step(net, tmp_path, budget, allocator):
     assert 0.98 * budget <= share <= budget
 
 
+@QUICK
 def test_case_03_budget_is_met_in_five_steps(net, tmp_path):
     source, target = net, 1.0
     for step in range(5):
@@ -125,6 +130,7 @@ def test_case_03_budget_is_met_in_five_steps(net, tmp_path):
     assert macs(onnx.load(source)) / macs(onnx.load(net)) == pytest.approx(0.3, rel=0.02)
 
 
+@QUICK
 def test_case_04_model_is_really_smaller_as_reported(net, tmp_path):
     out = tmp_path / "slim.onnx"
     result = run_cli("compress", net, "--params", 0.3, "-o", out, "--json")
@@ -165,6 +171,7 @@ def custom_model(path: Path, *, typed: bool = True) -> Path:
     return path
 
 
+@QUICK
 def test_case_11_unknown_operator_freezes_and_the_rest_is_pruned(tmp_path):
     path, out = custom_model(tmp_path / "custom.onnx"), tmp_path / "slim.onnx"
     result = run_cli("compress", path, "--flops", 0.5, "--align", 1, "-o", out, "--json")
@@ -181,6 +188,7 @@ def test_case_11_unknown_operator_freezes_and_the_rest_is_pruned(tmp_path):
     assert slim["w4"][1] < 16
 
 
+@QUICK
 def test_case_11_unknown_operator_of_unknown_shape_freezes_what_follows(tmp_path):
     path = custom_model(tmp_path / "custom.onnx", typed=False)
     inspection = onnxprune.inspect(path)
@@ -190,6 +198,7 @@ def test_case_11_unknown_operator_of_unknown_shape_freezes_what_follows(tmp_path
     assert "whose shape is not known" in reasons["conv_6"]
 
 
+@QUICK
 def test_case_11_detection_head_with_suppression_keeps_its_boxes(tmp_path):
     boxes = """g (float[1,3,8,8] x, float[16,3,3,3] w1, float[16,16,3,3] w2, float[4,16,1,1] wb, float[1,16,1,1] ws)
     => (int64[K,3] picked) {
@@ -236,6 +245,7 @@ def test_case_12_failed_check_exits_four_and_writes_nothing(net, tmp_path, monke
     assert list(folder.iterdir()) == []
 
 
+@QUICK
 def test_case_13_no_sparse_operator_takes_the_place_of_a_dense_one_unmeasured(net, tmp_path):
     # nothing measures block-sparse operators yet, so none may appear: what is pruned stays dense and gets smaller
     out = tmp_path / "slim.onnx"
@@ -258,6 +268,7 @@ def test_case_14_every_frozen_channel_is_listed_with_its_reason(net):
     assert all(f.reasons for f in inspection.frozen)
 
 
+@QUICK
 def test_case_16_contract_of_the_file_is_kept(net, tmp_path):
     out = tmp_path / "slim.onnx"
     assert run_cli("compress", net, "--flops", 0.5, "-o", out).exit_code == 0
@@ -274,6 +285,7 @@ def test_case_16_contract_of_the_file_is_kept(net, tmp_path):
     assert ("labels", "a,b,c") in {(p.key, p.value) for p in after.metadata_props}
 
 
+@QUICK
 def test_model_with_a_fixed_batch_is_certified_at_that_batch(tmp_path):
     path, out = tmp_path / "fixed.onnx", tmp_path / "slim.onnx"
     model = model_of(NET.replace("float[N,", "float[4,"), data=("image",))
@@ -286,6 +298,7 @@ def test_model_with_a_fixed_batch_is_certified_at_that_batch(tmp_path):
     assert report["before"]["macs"] * 4 == macs(model)
 
 
+@QUICK
 def test_same_input_and_seed_give_the_same_bytes(net, tmp_path):
     first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
     for out in (first, second):
@@ -293,6 +306,7 @@ def test_same_input_and_seed_give_the_same_bytes(net, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@QUICK
 def test_model_in_memory_comes_back_in_memory(net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {p.name for p in tmp_path.iterdir()}

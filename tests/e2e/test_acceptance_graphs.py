@@ -18,6 +18,7 @@ from onnxprune.cli.main import cli
 from onnxprune.runtime import capture
 
 BUDGET = 0.5
+pytestmark = pytest.mark.usefixtures("quick_latency")
 
 
 def filled(text: str, data: tuple[str, ...], constants: dict[str, Any], **options: Any) -> onnx.ModelProto:

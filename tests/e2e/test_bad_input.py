@@ -27,6 +27,8 @@ NET = """net (float[N,3,8,8] image, float[16,3,3,3] w1, float[16] b1, float[24,1
   logits = Gemm<transB=1>(f, w3)
 }"""
 
+pytestmark = pytest.mark.usefixtures("quick_latency")
+
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:

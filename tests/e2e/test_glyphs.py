@@ -57,6 +57,7 @@ def test_compress_to_forty_percent_without_data(net, tmp_path):
 
 
 @needs_models
+@pytest.mark.usefixtures("quick_latency")
 @pytest.mark.parametrize("net", NETS)
 def test_contract_of_the_model_is_kept(net, tmp_path):
     out = tmp_path / "slim.onnx"

@@ -79,6 +79,7 @@ def test_nodes_that_are_never_the_worst_are_left_out():
     assert all(name.startswith("memory at ") for name in polynomials)
 
 
+@pytest.mark.usefixtures("quick_latency")
 @pytest.mark.parametrize("share", [0.4, 0.7])
 def test_a_memory_budget_is_met(tmp_path, share):
     path = tmp_path / "net.onnx"

@@ -15,6 +15,7 @@ from onnxprune.passes import learn_latency
 from onnxprune.passes.meet_latency import TRIES, Race
 
 FIXED, PER_WEIGHT = 30.0, 1.0
+pytestmark = pytest.mark.usefixtures("quick_latency")
 
 
 def cost_of(model) -> float:
