@@ -69,6 +69,7 @@ def compress(
     search_constraint: str | None = None,
     search_masks: str | None = None,
     search_carry: bool | None = None,
+    from_scratch: bool | None = None,
     recover: bool | None = None,
     provider: str | None = None,
     threads: int | None = None,
@@ -120,6 +121,7 @@ def compress(
         search_constraint: How it holds the budgets meanwhile: "elastic", "projected" or "admm".
         search_masks: How it switches channels: "bernoulli" or "soft".
         search_carry: Whether retraining begins from what the weights learned during the search.
+        from_scratch: Whether "dsa" begins with fresh weights, which retraining goes on from.
         recover: Whether the pruned model is fitted to the original's activations before training.
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
@@ -167,6 +169,7 @@ def compress(
         "search_constraint": search_constraint,
         "search_masks": search_masks,
         "search_carry": search_carry,
+        "from_scratch": from_scratch,
         "recover": recover,
         "provider": provider,
         "threads": threads,

@@ -109,5 +109,8 @@ class AllocateBudget(Pass):
             bench.note(note)
         approximate = {group.name: group.approximate for group in analysis.groups if group.approximate}
         digest, scores = bench.take("original", Model).sha256, bench.take("scores", Scores).values
+        searcher = bench.find("searcher", DataSearcher)
+        if searcher is not None and searcher.importances is not None:
+            scores = searcher.importances
         plan = select_channels(allocation, scores, digest, self.options, approximate)
         return {"allocation": allocation, "plan": plan}

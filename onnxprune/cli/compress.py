@@ -46,6 +46,9 @@ __all__ = ["compress"]
 @recipe_option("--search-masks", "How dsa switches channels: bernoulli or soft. [default: bernoulli]")
 @recipe_option("--search-carry", "Retrain from what the weights learned during the search. [default: off]", switch=True)
 @recipe_option(
+    "--from-scratch", "Let dsa begin with fresh weights, and train on from them. [default: off]", switch=True
+)
+@recipe_option(
     "--recover",
     "Fit the pruned model to the original at once. [default: on]",
     switch=True,

@@ -166,7 +166,7 @@ def _decide(
             if "scores" in known and phase.number == 1
             else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
         ),
-        *([OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm)] if learned else []),
+        *([_search(recipe, phase)] if learned else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),
@@ -183,9 +183,10 @@ def _cut(recipe: Recipe) -> list[Pass]:
     return [*([SharePlan()] if workers().size > 1 else []), PruneChannels(), Certify(recipe.seed)]
 
 
-def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:
-    """How weights learn while keep ratios are searched for."""
-    return SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
+def _search(recipe: Recipe, phase: Phase) -> OpenSearch:
+    """The pass that gets ready what keep ratios learn on."""
+    learning = SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
+    return OpenSearch(learning, recipe.search_options, recipe.batchnorm, recipe.from_scratch)
 
 
 def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:

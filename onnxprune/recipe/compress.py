@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ __all__ = ["LEARNING", "Recipe"]
 
 LEARNING = ("dsa", "netadapt")
 """Allocators that learn on data."""
+_SCRATCH_WARMUP = 0.2
+_SCRATCH_RAMP = 0.7
 
 
 class Recipe(TrainingFields):
@@ -46,6 +49,8 @@ class Recipe(TrainingFields):
         search_constraint: How it holds the budgets meanwhile (`onnxprune.allocate.ratios`).
         search_masks: Whether it draws masks or multiplies with probabilities (`onnxprune.core.search`).
         search_carry: Whether what the weights learned meanwhile is where retraining begins.
+        from_scratch: Whether "dsa" begins with fresh weights instead of trained ones, and retraining goes
+            on from them.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
     """
 
@@ -68,6 +73,7 @@ class Recipe(TrainingFields):
     search_constraint: Constraint = "elastic"
     search_masks: MaskKind = "bernoulli"
     search_carry: bool = False
+    from_scratch: bool = False
     recover: bool = True
 
     @property
@@ -91,12 +97,14 @@ class Recipe(TrainingFields):
     @property
     def carries(self) -> bool:
         """Whether retraining begins from what was learned during the search."""
-        return self.search_carry and self.allocator in LEARNING
+        return (self.search_carry and self.allocator in LEARNING) or self.from_scratch
 
     @property
     def search_options(self) -> SearchOptions:
         """How keep ratios are searched for."""
-        return SearchOptions(masks=self.search_masks, constraint=self.search_constraint, seed=self.seed)
+        found = SearchOptions(masks=self.search_masks, constraint=self.search_constraint, seed=self.seed)
+        # what nothing has been learned of yet tells nothing about channels
+        return replace(found, warmup=_SCRATCH_WARMUP, ramp=_SCRATCH_RAMP) if self.from_scratch else found
 
     def check_together(self) -> None:
         """Checks what no single option shows.
@@ -117,6 +125,13 @@ class Recipe(TrainingFields):
             raise UsageError(
                 f"--allocator {self.allocator} learns on training data. Give --data, or choose another one."
             )
+        if self.from_scratch and self.allocator != "dsa":
+            raise UsageError(
+                f"--from-scratch lets weights and keep ratios grow together, which --allocator {self.allocator} does "
+                "not do. Give --allocator dsa."
+            )
+        if self.from_scratch and (self.phases > 1 or self.dense_epochs):
+            raise UsageError("--from-scratch begins anew, and --phases go on from what was trained. Give one of them.")
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
         super().check_together()

@@ -25,7 +25,9 @@ __all__ = ["KeepRatios", "Learner", "search"]
 Floats = NDArray[np.float64]
 Masks = Mapping[str, torch.Tensor]
 OnPoint = Callable[[SearchPoint, int, float], None]
+Weigh = Callable[[], Mapping[str, Floats]]
 _POINTS = 60
+_WEIGHED = 50
 _SMOOTH = 0.95
 
 
@@ -68,6 +70,7 @@ def search(
     ratios: KeepRatios,
     options: SearchOptions,
     on_point: OnPoint = lambda *_: None,
+    weigh: Weigh | None = None,
 ) -> SearchRecord:
     """Moves `ratios` to where the budgets hold and the loss is low; returns how it went.
 
@@ -78,8 +81,10 @@ def search(
         ratios: Start of the search, and its result.
         options: How to search.
         on_point: Called now and then with where the search stands, its steps in all, and the seconds left.
+        weigh: Gives importances of the weights as they are by then, in the same form; asked now and then,
+            where `importances` only tell which channels are gone.
     """
-    run = _Run(net, importances, ratios, options, on_point)
+    run = _Run(net, importances, ratios, options, on_point, weigh)
     run.go()
     return SearchRecord(tuple(run.points), net.steps, time.perf_counter() - run.began)
 
@@ -94,12 +99,14 @@ class _Run:
         ratios: KeepRatios,
         options: SearchOptions,
         on_point: OnPoint,
+        weigh: Weigh | None,
     ) -> None:
         self._net, self._ratios, self._options, self._on_point = net, ratios, options, on_point
-        left = {name: values >= 0 for name, values in importances.items()}
-        self._places = {name: torch.from_numpy(np.flatnonzero(there)) for name, there in left.items()}
-        self._sizes = {name: len(there) for name, there in left.items()}
-        self._importance = Importance({name: importances[name][there] for name, there in left.items()})
+        self._weigh = weigh
+        self._left = {name: values >= 0 for name, values in importances.items()}
+        self._places = {name: torch.from_numpy(np.flatnonzero(there)) for name, there in self._left.items()}
+        self._sizes = {name: len(there) for name, there in self._left.items()}
+        self._importance = self._of_what_is_left(importances)
         self._generator = torch.Generator().manual_seed(options.seed)
         self.points: list[SearchPoint] = []
         self._loss, self.began = float("nan"), time.perf_counter()
@@ -109,6 +116,8 @@ class _Run:
         options, steps = self._options, self._net.steps
         whole = max(1.0, *self._ratios.used().values())
         for step in range(steps):
+            if self._weigh is not None and step % max(1, steps // _WEIGHED) == 0:
+                self._importance = self._of_what_is_left(self._weigh())
             done = step / steps
             steepness = options.steepness[0] * (options.steepness[1] / options.steepness[0]) ** done
             scale = whole ** max(0.0, 1 - done / options.ramp) if options.ramp else 1.0
@@ -124,6 +133,9 @@ class _Run:
             if step == steps - 1:
                 self._ratios.settle(1.0)
             self._tell(step, probabilities)
+
+    def _of_what_is_left(self, importances: Mapping[str, Floats]) -> Importance:
+        return Importance({name: importances[name][there] for name, there in self._left.items()})
 
     def _draw(self, probabilities: Masks) -> dict[str, torch.Tensor]:
         """Masks of whole groups; gradients go straight through to the probabilities."""

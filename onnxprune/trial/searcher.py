@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.search import Constraint, DescentOptions, SearchOptions, SearchPoint, SearchRecord
-from onnxprune.graph import Model
 from onnxprune.train.samples import Samples
 from onnxprune.trial.descend import Candidates, descend
 from onnxprune.trial.gates import Gates
@@ -23,7 +23,6 @@ class DataSearcher:
     """Lets keep ratios learn (`onnxprune.allocate.base.Searcher`).
 
     Args:
-        model: What the student was made of.
         student: Learns under masks, and holds what it learned afterwards.
         teacher: The original.
         gates: Where masks act on the student.
@@ -32,15 +31,16 @@ class DataSearcher:
         options: How the ratios do.
         on_point: Called now and then with where the search stands, its steps in all, and the seconds left.
         descent: How an iterative method goes down.
+        weigh: Gives importances of what the student has learned by then; None where those that are
+            given with a search are to stay.
 
     Attributes:
-        model: As given.
         student: As given.
+        importances: Those of what the student learned, where they were asked for: group → float64 [channels].
     """
 
     def __init__(
         self,
-        model: Model,
         student: OnnxModule,
         teacher: OnnxModule,
         gates: Gates,
@@ -49,9 +49,10 @@ class DataSearcher:
         options: SearchOptions,
         on_point: Callable[[SearchPoint, int, float], None],
         descent: DescentOptions | None = None,
+        weigh: Callable[[OnnxModule], Mapping[str, NDArray[np.float64]]] | None = None,
     ) -> None:
-        self._descent = descent or DescentOptions()
-        self.model = model
+        self._descent, self._weigh = descent or DescentOptions(), weigh
+        self.importances: Mapping[str, NDArray[np.float64]] | None = None
         self.student, self._teacher, self._gates, self._data = student, teacher, gates, data
         self._learning, self._options, self._on_point = learning, options, on_point
 
@@ -72,8 +73,12 @@ class DataSearcher:
 
     def search(self, importances: Mapping[str, NDArray[np.float64]], ratios: KeepRatios) -> SearchRecord:
         """Moves `ratios`; returns how it went. See `onnxprune.trial.search.search`."""
+        weigh = None if self._weigh is None else partial(self._weigh, self.student)
         with Supernet(self.student, self._teacher, self._gates, self._data, self._learning) as net:
-            return search(net, importances, ratios, self._options, self._on_point)
+            record = search(net, importances, ratios, self._options, self._on_point, weigh)
+        if weigh is not None:
+            self.importances = {name: np.where(importances[name] >= 0, found, -1.0) for name, found in weigh().items()}
+        return record
 
     def descend(self, importances: Mapping[str, NDArray[np.float64]], candidates: Candidates) -> list[tuple[str, int]]:
         """Returns the way down. See `onnxprune.trial.descend.descend`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 from bridging import convnet, labelled
 from graphs import model_of
@@ -148,6 +149,19 @@ def test_the_iterative_method_meets_the_budget(model):
     assert 0.49 <= _macs(result) <= 0.5
 
 
+def test_from_scratch_nothing_is_left_of_what_was_trained(model):
+    for seed in (0, 1):
+        onnx.save(convnet(seed), model)
+        # labels alone teach, so that the original has no other way in
+        result = _compress(
+            model, allocator="dsa", from_scratch=True, distill_weight=0.0, out=model.with_name(f"{seed}.onnx")
+        )
+        assert 0.49 <= _macs(result) <= 0.5
+    first, second = (onnx.load(model.with_name(f"{seed}.onnx")).graph.initializer for seed in (0, 1))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(one), onnx.numpy_helper.to_array(other))
+
+
 def test_validation_data_choose_the_epoch(model):
     result = _compress(model, val_share=0.25, epochs=2)
     training = result.report["training"]
@@ -173,6 +187,8 @@ def test_report_names_the_command_that_repeats_the_run(model):
         ({"dense_epochs": 1, "iteration": "bimp", "data": None, "epochs": None}, "--dense-epochs 1 needs training"),
         ({"gates": "metric>=0.5", "eval_data": "x.npz"}, "bounds a metric of your own. Name it with --metric"),
         ({"allocator": "dsa", "data": None, "epochs": None}, "learns on training data"),
+        ({"from_scratch": True}, "Give --allocator dsa"),
+        ({"allocator": "dsa", "from_scratch": True, "phases": 2}, "begins anew"),
         ({"search_masks": "hard"}, "--search-masks hard"),
         ({"val_share": 0.1, "val_data": "x.npz"}, "two ways to the same"),
         ({"early_stop": 1}, "--early-stop needs validation data"),
