@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from onnxprune.core.result import Inspection, Result
     from onnxprune.recipe import Recipe
+    from onnxprune.recipe.compress import CompressKeywords
     from onnxprune.recipe.training import TrainingKeywords
     from onnxprune.report.schema import Report
 
@@ -58,19 +59,8 @@ def compress(
     lr: float | None = None,
     allocator: str | None = None,
     criterion: str | None = None,
-    criterion_reduce: str | None = None,
-    criterion_normalize: str | None = None,
     approximate: bool | None = None,
     align: int | str | None = None,
-    phases: int | None = None,
-    iteration: str | None = None,
-    dense_epochs: int | None = None,
-    search_epochs: float | None = None,
-    search_constraint: str | None = None,
-    search_masks: str | None = None,
-    search_carry: bool | None = None,
-    from_scratch: bool | None = None,
-    recover: bool | None = None,
     provider: str | None = None,
     threads: int | None = None,
     gates: str | Sequence[str] | None = None,
@@ -81,7 +71,7 @@ def compress(
     recipe: str | os.PathLike[str] | Recipe | None = None,
     out: str | os.PathLike[str] | None = None,
     on_event: EventHandler | None = None,
-    **training: Unpack[TrainingKeywords],
+    **further: Unpack[CompressKeywords],
 ) -> Result:
     """Returns the slim model that meets every budget, its plan and its report.
 
@@ -109,20 +99,9 @@ def compress(
         lr: Peak learning rate.
         allocator: Name of the allocator, such as "global" or "uniform".
         criterion: Name of the criterion, such as "fisher" (the default with data) or "magnitude".
-        criterion_reduce: How weights of one group are gathered: "mean", "max" or "sum".
-        criterion_normalize: How groups compare: "auto", "mean", "max", "gaussian" or "none".
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises; retraining has to make up for it.
         align: Multiple that kept counts prefer, or "auto".
-        phases: How many times pruning and retraining take turns.
-        iteration: How budgets are approached over phases: "imp", "bimp" or "gmp".
-        dense_epochs: Epochs before the first cut, for "bimp".
-        search_epochs: Passes over the training data in which "dsa" finds keep ratios.
-        search_constraint: How it holds the budgets meanwhile: "elastic", "projected" or "admm".
-        search_masks: How it switches channels: "bernoulli" or "soft".
-        search_carry: Whether retraining begins from what the weights learned during the search.
-        from_scratch: Whether "dsa" begins with fresh weights, which retraining goes on from.
-        recover: Whether the pruned model is fitted to the original's activations before training.
         provider: "auto", "cpu" or "cuda": where the models are checked and timed.
         threads: Threads per onnxruntime session.
         gates: Bounds on what is measured, such as "speedup>=1.2" (`onnxprune.core.gate`).
@@ -134,8 +113,9 @@ def compress(
         recipe: A TOML file or a Recipe; arguments given here override it.
         out: Where the slim model goes.
         on_event: Called with progress (`onnxprune.core.events`).
-        **training: Further options of data and retraining (`onnxprune.recipe.TrainingFields`), such
-            as `val_data`, `optimizer`, `schedule`, `augment` or `loss`.
+        **further: Further options of pruning (`onnxprune.recipe.Recipe`), such as `phases`, `recover` or
+            `search_epochs`, and of data and retraining (`onnxprune.recipe.TrainingFields`), such as
+            `val_data`, `optimizer`, `schedule`, `augment` or `loss`.
 
     Raises:
         GateError: when a gate is not met; everything is written, and the Result is its `outcome`.
@@ -158,19 +138,8 @@ def compress(
         "lr": lr,
         "allocator": allocator,
         "criterion": criterion,
-        "criterion_reduce": criterion_reduce,
-        "criterion_normalize": criterion_normalize,
         "approximate": approximate,
         "align": align,
-        "phases": phases,
-        "iteration": iteration,
-        "dense_epochs": dense_epochs,
-        "search_epochs": search_epochs,
-        "search_constraint": search_constraint,
-        "search_masks": search_masks,
-        "search_carry": search_carry,
-        "from_scratch": from_scratch,
-        "recover": recover,
         "provider": provider,
         "threads": threads,
         "gates": gates,
@@ -179,7 +148,7 @@ def compress(
         "resume": resume,
         "report": report,
         "out": out,
-        **training,
+        **further,
     }
     from onnxprune import pipeline
     from onnxprune.recipe import Recipe, curve_of

@@ -14,14 +14,30 @@ from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import Constraint, MaskKind, SearchOptions
 from onnxprune.criteria.base import Normalize, Reduce
 from onnxprune.recipe.fields import Align, ModelSource, budget
-from onnxprune.recipe.training import TrainingFields
+from onnxprune.recipe.training import TrainingFields, TrainingKeywords
 
-__all__ = ["LEARNING", "Recipe"]
+__all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
 LEARNING = ("dsa", "netadapt")
 """Allocators that learn on data."""
 _SCRATCH_WARMUP = 0.2
 _SCRATCH_RAMP = 0.7
+
+
+class CompressKeywords(TrainingKeywords, total=False):
+    """The further keywords of `onnxprune.compress`; see `Recipe`."""
+
+    criterion_reduce: str
+    criterion_normalize: str
+    phases: int
+    iteration: str
+    dense_epochs: int
+    search_epochs: float
+    search_constraint: str
+    search_masks: str
+    search_carry: bool
+    from_scratch: bool
+    recover: bool
 
 
 class Recipe(TrainingFields):

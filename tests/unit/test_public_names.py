@@ -10,6 +10,7 @@ import pytest
 
 import onnxprune
 from onnxprune.recipe import Recipe, Retraining
+from onnxprune.recipe.compress import CompressKeywords
 from onnxprune.recipe.training import TrainingKeywords
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,8 +58,8 @@ def test_first_arguments_are_positional() -> None:
 
 
 def test_compress_takes_every_option_of_a_recipe() -> None:
-    keywords = set(inspect.signature(onnxprune.compress).parameters) | TrainingKeywords.__annotations__.keys()
-    assert keywords - {"recipe", "on_event", "training"} == set(Recipe.model_fields)
+    keywords = set(inspect.signature(onnxprune.compress).parameters) | CompressKeywords.__annotations__.keys()
+    assert keywords - {"recipe", "on_event", "further"} == set(Recipe.model_fields)
 
 
 def test_retrain_takes_every_option_of_its_recipe() -> None:
