@@ -34,7 +34,7 @@ def compress(net: str, out: Path, *options: str) -> dict[str, object]:
 
 
 @needs_models
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", [NETS[0], *(pytest.param(net, marks=pytest.mark.slow) for net in NETS[1:])])
 def test_compress_to_forty_percent_without_data(net, tmp_path):
     out = tmp_path / "slim.onnx"
     report = compress(net, out, "--flops", "0.4")
@@ -58,7 +58,7 @@ def test_compress_to_forty_percent_without_data(net, tmp_path):
 
 @needs_models
 @pytest.mark.usefixtures("quick_latency")
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", NETS[:1])
 def test_contract_of_the_model_is_kept(net, tmp_path):
     out = tmp_path / "slim.onnx"
     compress(net, out, "--flops", "0.5")

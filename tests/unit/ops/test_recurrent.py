@@ -167,7 +167,8 @@ class Tagger(torch.nn.Module):
         return self.head(self.body(x)[0])
 
 
-EXPORTS = [("LSTM", False), ("GRU", False), ("RNN", False), ("LSTM", True), ("GRU", True)]
+EXPORTS = [*((kind, False) for kind in ("LSTM", "GRU", "RNN")), ("LSTM", True)]
+EXPORTS += [pytest.param("GRU", True, marks=pytest.mark.slow)]
 
 
 @pytest.mark.filterwarnings("ignore")
