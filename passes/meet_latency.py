@@ -18,6 +18,7 @@ from onnxprune.passes.allocate_budget import AllocateBudget
 from onnxprune.passes.learn_latency import LatencyPlan
 from onnxprune.passes.validate_model import timing_feeds, timing_options
 from onnxprune.runtime import LatencyOptions, Session, make_session, measure, stand_in
+from onnxprune.train.workers import workers
 
 __all__ = ["MeetLatency", "Race"]
 
@@ -65,7 +66,8 @@ class MeetLatency(Pass):
     """Edits "allocation" and "plan" until the slim model takes the time that it may take.
 
     Of the cuts that were tried the slowest within the budget stays; where none is, the fastest, if it is
-    so close that the next measurement may find it within.
+    so close that the next measurement may find it within. Of several processes only the first times; the
+    others get its plan by `share_plan`.
 
     Attributes:
         budget: The latency budget.
@@ -91,6 +93,8 @@ class MeetLatency(Pass):
         Raises:
             BudgetError: when no cut is fast enough; the fastest is named.
         """
+        if not workers().first:
+            return {name: bench.artifacts[name] for name in self.edits}
         plan = bench.take("latency_plan", LatencyPlan)
         wanted = self.budget.limit(plan.original_us) / plan.original_us
         current: Mapping[str, Any] = {name: bench.artifacts[name] for name in self.edits}
