@@ -61,12 +61,14 @@ class Ratios(ABC):
         self.values: Floats = np.maximum(_START, lowest)
 
     @abstractmethod
-    def step(self, gradient: Floats, scale: float) -> None:
+    def step(self, gradient: Floats, scale: float, rate: float = 1.0) -> None:
         """Moves `values` against a gradient.
 
         Args:
             gradient: ∂L/∂α, float64 [groups].
             scale: Share of every limit that may be used by now, above zero.
+            rate: How far to go, in terms of the first step. "admm" goes all the way: its dual answers to a
+                steady pull.
         """
 
     def used(self) -> dict[str, float]:
@@ -83,14 +85,14 @@ class _Elastic(Ratios):
         super().__init__(budgets, lowest, heard)
         self._gains: Floats | None = None
 
-    def step(self, gradient: Floats, scale: float) -> None:
+    def step(self, gradient: Floats, scale: float, rate: float = 1.0) -> None:
         now = -gradient * self.values
         self._gains = now if self._gains is None else _MEMORY * self._gains + (1 - _MEMORY) * now
         binding = int(np.argmax(self._budgets.used(self.values)))
         costs = self.values * self._budgets.slopes(self.values)[binding]
         price = max(float(self._gains.sum()), _TINY) / max(float(costs[self._heard].sum()), _TINY)
         surplus = np.clip(self._gains / (price * np.maximum(costs, _TINY)) - 1, -1, 1) * self._heard
-        self.values = np.clip(self.values * np.exp(_ELASTIC_RATE * surplus), self._lowest, 1.0)
+        self.values = np.clip(self.values * np.exp(rate * _ELASTIC_RATE * surplus), self._lowest, 1.0)
         self.settle(scale)
 
     def settle(self, scale: float) -> None:
@@ -111,8 +113,8 @@ class _Projected(Ratios):
         super().__init__(budgets, lowest, heard)
         self._direction = _Direction(len(lowest))
 
-    def step(self, gradient: Floats, scale: float) -> None:
-        self.values = self.values - _PROJECTED_RATE * self._direction(gradient)
+    def step(self, gradient: Floats, scale: float, rate: float = 1.0) -> None:
+        self.values = self.values - rate * _PROJECTED_RATE * self._direction(gradient)
         self.settle(scale)
 
 
@@ -122,7 +124,7 @@ class _Admm(Ratios):
         self._direction = _Direction(len(lowest))
         self._allowed, self._dual = self.values.copy(), np.zeros(len(lowest))
 
-    def step(self, gradient: Floats, scale: float) -> None:
+    def step(self, gradient: Floats, scale: float, rate: float = 1.0) -> None:
         inner = np.clip(self.values, _SETTLED, 1 - _SETTLED)
         pull = self._direction(gradient) + _RHO * (self.values - self._allowed + self._dual)
         logits = np.log(inner / (1 - inner)) - _ADMM_RATE * pull * inner * (1 - inner)

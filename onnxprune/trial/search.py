@@ -4,7 +4,8 @@ Every group keeps its channels with probabilities that rise with their importanc
 group's keep ratio α as their mean (`onnxprune.trial.keep`). A step of the weights is done under masks
 drawn from these. Each second step is followed by one of the ratios: the gradient of the loss on
 other data goes straight through the drawn masks to the probabilities and on to α. β₂ rises all the
-while, so that a soft choice ends as a hard one, and the budgets are approached over the first part.
+while, so that a soft choice ends as a hard one. The budgets are approached over the first part, and
+from there on the ratios move less and less, down to nothing at the end.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class KeepRatios(Protocol):
 
     values: Floats
 
-    def step(self, gradient: Floats, scale: float) -> None:
-        """Moves the values against ∂L/∂α, float64 [groups], within `scale` of every limit."""
+    def step(self, gradient: Floats, scale: float, rate: float = 1.0) -> None:
+        """Moves the values against ∂L/∂α, float64 [groups], within `scale` of every limit, `rate` times as far."""
 
     def settle(self, scale: float) -> None:
         """Brings the values within `scale` of every limit."""
@@ -121,6 +122,8 @@ class _Run:
             done = step / steps
             steepness = options.steepness[0] * (options.steepness[1] / options.steepness[0]) ** done
             scale = whole ** max(0.0, 1 - done / options.ramp) if options.ramp else 1.0
+            # gradients of a few samples scatter; ratios come to rest once the budgets are reached
+            rate = min(1.0, (1 - done) / (1 - options.ramp)) if options.ramp < 1 else 1.0
             moves = step % options.every == options.every - 1 and done >= options.warmup
             ratios = torch.from_numpy(self._ratios.values).requires_grad_(moves)
             probabilities = self._importance.probabilities(ratios, steepness)
@@ -129,7 +132,7 @@ class _Run:
             if moves:
                 # ∂L/∂α on data that the weights do not see, under masks of its own
                 (gradient,) = torch.autograd.grad(self._net.loss(self._draw(probabilities)), ratios)
-                self._ratios.step(np.nan_to_num(gradient.numpy(), nan=0.0, posinf=0.0, neginf=0.0), scale)
+                self._ratios.step(np.nan_to_num(gradient.numpy(), nan=0.0, posinf=0.0, neginf=0.0), scale, rate)
             if step == steps - 1:
                 self._ratios.settle(1.0)
             self._tell(step, probabilities)

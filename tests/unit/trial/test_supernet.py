@@ -175,7 +175,7 @@ def test_a_search_on_a_model_keeps_what_its_outputs_need():
     class Free:
         values = np.full(len(sizes), 0.9)
 
-        def step(self, gradient, scale):
+        def step(self, gradient, scale, rate):
             self.gradient = gradient
 
         def settle(self, scale):
