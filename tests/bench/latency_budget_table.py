@@ -137,7 +137,8 @@ class Bench:
 
     def trained(self, model: Path, cut: Mapping[str, Any]) -> dict[str, Any]:
         """Returns accuracies of a cut before and after retraining."""
-        key = {"what": "trained", "epochs": self.epochs, "of": {n: cut[n] for n in ("model", "resource", "budget")}}
+        of = {name: cut[name] for name in ("model", "resource", "budget", "options")}
+        key = {"what": "trained", "epochs": self.epochs, "of": of}
 
         def work() -> Mapping[str, Any]:
             out = f"{self.cache.place(key)}.onnx"
