@@ -13,15 +13,27 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxprune.bridge.roles import STATISTIC_SLOTS, Reader, readers, tensor_roles
+from onnxprune.bridge.roles import STATISTIC_SLOTS, readers, tensor_roles
 from onnxprune.graph import Model
 
 __all__ = ["fresh_weights"]
 
-_NORMS = ("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization")
-_RMS_NORMS = ("RMSNormalization", "SimplifiedLayerNormalization")
+_SCALE_SLOTS = {
+    "BatchNormalization": 1,
+    "EmbedLayerNormalization": 5,
+    "GroupNorm": 1,
+    "GroupNormalization": 1,
+    "InstanceNormalization": 1,
+    "LayerNormalization": 1,
+    "RMSNormalization": 1,
+    "SimplifiedLayerNormalization": 1,
+    "SkipGroupNorm": 1,
+    "SkipLayerNormalization": 2,
+    "SkipSimplifiedLayerNormalization": 2,
+}
 _KEPT = ("PRelu",)
 Floats = NDArray[np.float64]
 
@@ -40,19 +52,18 @@ def fresh_weights(model: Model, seed: int) -> Model:
         if role == "constant":
             continue
         value = np.asarray(fresh.read(name))
-        drawn = _drawn(value.astype(np.float64), read_by[name], rng)
+        drawn = _drawn(value.astype(np.float64), *read_by[name][0], rng)
         fresh.replace(name, drawn.astype(value.dtype))
     return fresh
 
 
-def _drawn(value: Floats, read_by: list[Reader], rng: np.random.Generator) -> Floats:
-    node, slot = read_by[0]
+def _drawn(value: Floats, node: gs.Node, slot: int, rng: np.random.Generator) -> Floats:
     op = node.op
     if op in _KEPT:
         return value
     if op == "BatchNormalization" and slot in STATISTIC_SLOTS:
         return np.full_like(value, float(slot == STATISTIC_SLOTS[1]))
-    if (op in _NORMS or op in _RMS_NORMS) and slot == 1:
+    if slot == _SCALE_SLOTS.get(op):
         return np.ones_like(value)
     if op == "Conv" and slot == 1:
         return rng.standard_normal(value.shape) * math.sqrt(2 / max(1, math.prod(value.shape[1:])))
@@ -62,7 +73,7 @@ def _drawn(value: Floats, read_by: list[Reader], rng: np.random.Generator) -> Fl
         fan_in = value.shape[0] // int(node.attrs.get("group", 1)) * math.prod(value.shape[2:]) / stride
         return rng.standard_normal(value.shape) * math.sqrt(2 / max(1.0, fan_in))
     if max(value.shape, default=1) == value.size:  # one number for each channel
-        return np.ones_like(value) if op == "Mul" else np.zeros_like(value)
+        return np.full_like(value, float(op == "Mul"))
     if op in ("Gemm", "MatMul"):
         inner = value.shape[-1] if _reads_last(op, slot, node.attrs) else value.shape[-2]
         return rng.standard_normal(value.shape) * math.sqrt(1 / max(1, inner))

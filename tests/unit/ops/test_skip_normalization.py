@@ -7,7 +7,9 @@ import pytest
 from contrib import assert_certified, assert_counterpart, contrib_model, sizes
 from pruning import analysed, plan_of
 
+from onnxprune.graph import load_model
 from onnxprune.groups import prune
+from onnxprune.train.fresh import fresh_weights
 
 FORMS = {
     "layer": "SkipLayerNormalization<epsilon=0.001>(a, o, s, b, c)",
@@ -99,3 +101,11 @@ def test_embedding_without_segments_and_mask():
     model = contrib_model(text, data=("ids", "where"))
     assert_counterpart(model)
     assert sizes(assert_certified(model, approximate=True)) == [16]
+
+
+@pytest.mark.parametrize("norm", FORMS.values(), ids=FORMS.keys())
+def test_from_scratch_scales_begin_neutral_and_biases_at_zero(norm):
+    found = fresh_weights(load_model(block(norm)), 0)
+    left = {name: np.asarray(found.read(name)) for name in ("s", "b", "c") if name in found.initializers()}
+    assert (left.pop("s") == 1).all()
+    assert all((value == 0).all() for value in left.values())
