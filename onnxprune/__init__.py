@@ -171,8 +171,6 @@ def inspect(
 
     Args:
         model: A path or a ModelProto.
-        criterion_reduce: How weights of one group are gathered: "mean", "max" or "sum".
-        criterion_normalize: How groups compare: "auto", "mean", "max", "gaussian" or "none".
         approximate: Whether channels may go over which an operator takes statistics.
         graph: Where an SVG goes that draws the groups on the model's graph.
         on_event: Called with progress (`onnxprune.core.events`).

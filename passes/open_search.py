@@ -62,12 +62,12 @@ class OpenSearch(Pass):
         working, data, seed = bench.take("working", Model), take_samples(bench, "data"), self.learning.train.seed
         analysis = bench.take("analysis", Analysis)
         probe = bench.find("probe", Probe) or Probe(working, analysis, data, seed=seed)
-        wide = for_training(working)[0]
+        wide, note = for_training(working)
         learning = identity_norms(wide, data, seed) if self.batchnorm else wide
         if self.scratch:
             learning = fresh_weights(learning, seed)
         student = to_torch(learning)
-        learned = Learned(working, analysis, learning)
+        learned = Learned(wide, analysis, learning, None if note is None else working)
         teacher = to_torch(for_training(bench.take("model", Model))[0])
 
         def tell(point: SearchPoint, steps: int, left: float) -> None:
@@ -91,32 +91,33 @@ class Learned:
     """Brings what a student learned under masks back to the model that is cut.
 
     Attributes:
-        working: What is cut.
+        wide: What is cut, in float32.
         analysis: Its analysis.
-        learning: What the student was made of: `working` in float32, perhaps with normalisation.
+        learning: What the student was made of: `wide`, perhaps with normalisation.
+        narrow: What is cut, where its element types are others.
     """
 
-    working: Model
+    wide: Model
     analysis: Analysis
     learning: Model
+    narrow: Model | None = None
 
     def model(self, student: OnnxModule) -> Model:
-        """Returns `working` with the student's weights, normalisation folded."""
-        wide, note = for_training(self.working)
-        carried = self._carried(student, wide)
-        return carried if note is None else narrowed_back(carried, self.working)
+        """Returns what is cut with the student's weights, normalisation folded."""
+        carried = self._carried(student)
+        return carried if self.narrow is None else narrowed_back(carried, self.narrow)
 
     def importances(self, student: OnnxModule) -> dict[str, NDArray[np.float64]]:
         """Returns group → norm of what writes each channel, float64 [size], of the student's weights."""
-        model = self._carried(student, for_training(self.working)[0])
+        model = self._carried(student)
         context = ScoreContext(self.analysis.groups, partial(read_real, model), self.analysis.labels)
         return dict(Magnitude().score(context).values)
 
-    def _carried(self, student: OnnxModule, wide: Model) -> Model:
+    def _carried(self, student: OnnxModule) -> Model:
         learned = self.learning.copy()
         write_back(student, learned)
         folded = fold_batchnorm(learned)
         sizes = self.analysis.sizes
         everything = Plan("", sizes, {name: tuple(range(size)) for name, size in sizes.items()})
         trained = [name for name, role in tensor_roles(folded).items() if role != "constant"]
-        return carried_model(wide, self.analysis, everything, folded, trained)
+        return carried_model(self.wide, self.analysis, everything, folded, trained)

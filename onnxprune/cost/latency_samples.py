@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnxprune.core.errors import OutputError
 from onnxprune.core.plan import Plan
 from onnxprune.cost.latency_fit import LatencySample
-from onnxprune.graph import Staging
 from onnxprune.groups import prune
+from onnxprune.report.write import write_text
 from onnxprune.runtime import LatencyOptions, environment, make_session, measure, stand_in
 
 if TYPE_CHECKING:
@@ -146,5 +146,4 @@ class SampleCache:
         content = {"key": self._key, "samples": [{"counts": dict(s.counts), "ratio": s.ratio} for s in samples]}
         with contextlib.suppress(OSError, OutputError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with Staging() as staging:
-                staging.open(self._path).write((json.dumps(content) + "\n").encode("utf-8"))
+            write_text(self._path, json.dumps(content) + "\n")

@@ -38,7 +38,12 @@ def _gaussian(values: Floats) -> Floats:
     return result
 
 
-_WAYS: Mapping[str, Callable[[Floats], Floats]] = {"max": _over_max, "gaussian": _gaussian, "none": lambda v: v}
+_WAYS: Mapping[str, Callable[[Floats], Floats]] = {
+    "mean": normalised,
+    "max": _over_max,
+    "gaussian": _gaussian,
+    "none": lambda v: v,
+}
 
 
 def comparable(scores: Scores, way: Normalize) -> Scores:
@@ -54,6 +59,6 @@ def comparable(scores: Scores, way: Normalize) -> Scores:
     for name, each in scores.values.items():
         there = each >= 0
         found = each.copy()
-        found[there] = normalised(each[there]) if way == "mean" else _WAYS[way](each[there])
+        found[there] = _WAYS[way](each[there])
         values[name] = found
     return replace(scores, values=values, unit="share" if way == "mean" else "rank")

@@ -31,11 +31,11 @@ class Fpgm:
 
 
 def _score(context: ScoreContext, group: Group) -> NDArray[np.float64]:
-    says = []
-    for initializer, axis in dict.fromkeys((m.initializer, m.axis) for m in speakers(group)):
-        member = next(m for m in group.members if (m.initializer, m.axis) == (initializer, axis))
-        says.append(_distances(_channel_slices(context, group, member)).sum(axis=1))
-    return context.share(gathered(context, group, says))
+    def sums(member: Member) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = _distances(_channel_slices(context, group, member)).sum(axis=1)
+        return found
+
+    return context.share(gathered(context, group, speakers(group), sums))
 
 
 def _channel_slices(context: ScoreContext, group: Group, member: Member) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ it compares between groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -53,9 +53,24 @@ def _axis_energy(values: NDArray[Any], axis: int, order: Order) -> NDArray[np.fl
     return energy
 
 
-def gathered(context: ScoreContext, group: Group, says: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Returns what several weights say together, as `context.reduce` has it: float64 [size], zeros where none does."""
-    loud = [say for say in says if say.any()]
+def gathered(
+    context: ScoreContext, group: Group, members: Sequence[Member], say: Callable[[Member], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Returns what several weights say together, as `context.reduce` has it.
+
+    Args:
+        context: Says how.
+        group: What they speak of.
+        members: A weight that several of them name along the same axis speaks once.
+        say: Member → what its weight says of each channel, float64 [size], at least 0.
+
+    Returns:
+        float64 [size], zeros where no weight says anything.
+    """
+    first: dict[tuple[str, int], Member] = {}
+    for member in members:
+        first.setdefault((member.initializer, member.axis), member)
+    loud = [found for found in map(say, first.values()) if found.any()]
     if not loud:
         return np.zeros(group.size)
     if context.reduce == "sum":
@@ -70,16 +85,10 @@ def pooled_strength(
     context: ScoreContext, group: Group, members: Sequence[Member], order: Order = 2
 ) -> NDArray[np.float64]:
     """Returns the norm that `members` together give each channel: float64 [size], zeros where all are zero."""
-    says = []
-    for initializer, axis in dict.fromkeys((m.initializer, m.axis) for m in members):
-        member = next(m for m in members if (m.initializer, m.axis) == (initializer, axis))
-        says.append(channel_energy(context, group, member, order))
-    found = gathered(context, group, says)
+    found = gathered(context, group, members, lambda member: channel_energy(context, group, member, order))
     return np.sqrt(found) if order == 2 else found
 
 
-def pooled_norm(
-    context: ScoreContext, group: Group, members: Sequence[Member], order: Order = 2
-) -> NDArray[np.float64]:
-    """Returns `pooled_strength` over its mean: float64 [size], zeros where all are zero."""
-    return normalised(pooled_strength(context, group, members, order))
+def pooled_norm(context: ScoreContext, group: Group, members: Sequence[Member]) -> NDArray[np.float64]:
+    """Returns the L2 `pooled_strength` over its mean: float64 [size], zeros where all are zero."""
+    return normalised(pooled_strength(context, group, members))

@@ -32,6 +32,21 @@ def _bytes(model):
     return model.with_name("slim.onnx").read_bytes()
 
 
+def _stopped(model, after, **options):
+    """A run that is interrupted after some steps of training, its output of before taken away."""
+    steps = 0
+
+    def stop(event):
+        nonlocal steps
+        steps += isinstance(event, TrainProgress)
+        if steps == after:
+            raise KeyboardInterrupt
+
+    model.with_name("slim.onnx").unlink()
+    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
+        _compress(model, **options, on_event=stop)
+
+
 def _macs(result):
     return result.report["after"]["macs"] / result.report["before"]["macs"]
 
@@ -66,18 +81,7 @@ def test_run_folder_is_gone_when_a_run_is_done(model):
 def test_stopped_run_goes_on_to_the_same_bytes(model):
     _compress(model, phases=2, epochs=4)
     expected = _bytes(model)
-    steps = 0
-
-    def stop(event):
-        nonlocal steps
-        if isinstance(event, TrainProgress):
-            steps += 1
-            if steps == 17:
-                raise KeyboardInterrupt
-
-    model.with_name("slim.onnx").unlink()
-    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
-        _compress(model, phases=2, epochs=4, checkpoint_seconds=0.0, on_event=stop)
+    _stopped(model, 17, phases=2, epochs=4, checkpoint_seconds=0.0)
     assert model.with_name("slim.run").is_dir()
     assert not model.with_name("slim.onnx").exists()
     _compress(model, phases=2, epochs=4, checkpoint_seconds=0.0, resume=True)
@@ -88,17 +92,8 @@ def test_stopped_run_goes_on_to_the_same_bytes(model):
 def test_a_run_that_goes_on_decides_nothing_again(model):
     options = {"allocator": "dsa", "phases": 2, "epochs": 4, "checkpoint_seconds": 0.0}
     expected = _compress(model, **options).report
-    bytes_of_it, steps, seen = _bytes(model), 0, []
-
-    def stop(event):
-        nonlocal steps
-        steps += isinstance(event, TrainProgress)
-        if steps == 17:
-            raise KeyboardInterrupt
-
-    model.with_name("slim.onnx").unlink()
-    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
-        _compress(model, **options, on_event=stop)
+    bytes_of_it, seen = _bytes(model), []
+    _stopped(model, 17, **options)
     report = _compress(model, **options, resume=True, on_event=seen.append).report
     assert _bytes(model) == bytes_of_it
     assert not any(isinstance(event, SearchProgress) for event in seen)
@@ -111,17 +106,8 @@ def test_a_run_that_goes_on_decides_nothing_again(model):
 def test_a_run_that_carries_what_it_searched_goes_on_to_the_same_bytes(model):
     options = {"allocator": "dsa", "search_carry": True, "epochs": 2, "checkpoint_seconds": 0.0}
     _compress(model, **options)
-    expected, steps = _bytes(model), 0
-
-    def stop(event):
-        nonlocal steps
-        steps += isinstance(event, TrainProgress)
-        if steps == 5:
-            raise KeyboardInterrupt
-
-    model.with_name("slim.onnx").unlink()
-    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
-        _compress(model, **options, on_event=stop)
+    expected = _bytes(model)
+    _stopped(model, 5, **options)
     _compress(model, **options, resume=True)
     assert _bytes(model) == expected
 
