@@ -97,7 +97,7 @@ def compress(
         epochs: Passes over the training data.
         batch_size: Samples per training step.
         lr: Peak learning rate.
-        allocator: Name of the allocator, such as "global" or "uniform".
+        allocator: Name of the allocator, such as "dsa" or "uniform"; by default it follows from what is given.
         criterion: Name of the criterion, such as "fisher" (the default with data) or "magnitude".
         approximate: Whether channels may go over which an operator takes statistics, such as the
             width that LayerNormalization normalises; retraining has to make up for it.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from onnxprune.allocate import ALLOCATORS, Problem, allocate, select_channels
+from onnxprune.allocate import ALLOCATORS, Problem, allocate, preferred_allocator, select_channels
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
 from onnxprune.core.phases import Phase
@@ -31,14 +31,14 @@ class AllocateBudget(Pass):
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
-        allocator: Name of the allocator.
+        allocator: Name of the allocator; "auto" is `onnxprune.allocate.preferred_allocator`'s.
         align: "auto", or the multiple that kept counts prefer.
         options: What led here, for the plan's record.
         phase: Which phase of how many; all but the last stop on the way to the budgets.
     """
 
     budgets: tuple[Budget, ...]
-    allocator: str = "global"
+    allocator: str = "auto"
     align: int | Literal["auto"] = "auto"
     options: Mapping[str, Any] | None = None
     phase: Phase = field(default_factory=Phase)
@@ -53,7 +53,11 @@ class AllocateBudget(Pass):
         Raises:
             BudgetError: when no allocation meets the budgets; the reachable range is printed.
         """
-        return self._chosen(bench, ALLOCATORS.get(self.allocator)().solve(self.problem(bench)))
+        problem, name = self.problem(bench), self.allocator
+        if name == "auto":
+            name, does = preferred_allocator(problem)
+            bench.note(f"The budget is shared out by {name}, {does}.")
+        return self._chosen(bench, ALLOCATORS.get(name)().solve(problem))
 
     def again(self, bench: Bench, scales: Mapping[str, float]) -> Mapping[str, Any]:
         """Allocates once more, channels in the same order of worth, with limits times `scales`.

@@ -3,7 +3,17 @@
 from onnxprune.allocate.alignment import AlignOption, parse_align
 from onnxprune.allocate.base import Allocator, Problem
 from onnxprune.allocate.engine import allocate
+from onnxprune.allocate.preferred import preferred_allocator
 from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.allocate.select import select_channels
 
-__all__ = ["ALLOCATORS", "AlignOption", "Allocator", "Problem", "allocate", "parse_align", "select_channels"]
+__all__ = [
+    "ALLOCATORS",
+    "AlignOption",
+    "Allocator",
+    "Problem",
+    "allocate",
+    "parse_align",
+    "preferred_allocator",
+    "select_channels",
+]

@@ -32,7 +32,7 @@ __all__ = ["compress"]
 @recipe_option("--data", f"Training data; without it nothing is retrained. {DATA_HELP}")
 @recipe_option("--eval-data", f"Evaluation data. {DATA_HELP}")
 @image_options
-@recipe_option("--allocator", "How groups share the budget, such as uniform. [default: global]")
+@recipe_option("--allocator", "How groups share the budget: dsa, knapsack, global, ... [default: auto]")
 @recipe_option("--criterion", "How channels are scored, such as fisher or magnitude. [default: auto]")
 @recipe_option("--criterion-reduce", "How weights of one group are gathered: mean, max or sum. [default: mean]")
 @recipe_option("--criterion-normalize", "How groups compare: auto, mean, max, gaussian or none. [default: auto]")

@@ -46,7 +46,7 @@ from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
-from onnxprune.recipe import LEARNING, Recipe
+from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.schema import Report
@@ -159,14 +159,13 @@ def _decide(
     """The passes of one phase that end with a plan."""
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
     timed = recipe.latency is not None and "latency_plan" not in known
-    learned = recipe.allocator in LEARNING
     return [
         *(
             []
             if "scores" in known and phase.number == 1
             else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
         ),
-        *([_search(recipe, phase)] if learned else []),
+        *([_search(recipe, phase)] if recipe.learns else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),

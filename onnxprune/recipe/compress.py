@@ -50,7 +50,8 @@ class Recipe(TrainingFields):
         size: Upper bound on bytes of weights.
         memory: Upper bound on bytes of activations alive at once, one sample (`onnxprune.cost.memory`).
         latency: Upper bound on the time of a run in onnxruntime, one sample, on `provider`.
-        allocator: Name of the allocator that shares the budget out over groups.
+        allocator: Name of the allocator that shares the budget out over groups; "auto" is chosen by what
+            there is to go by (`onnxprune.allocate.preferred`).
         criterion: Name of the criterion that scores channels; "auto" is "fisher" where there are data,
             "magnitude" where there are none.
         criterion_reduce: How several weights of one group are gathered (`onnxprune.criteria.pooling`).
@@ -76,7 +77,7 @@ class Recipe(TrainingFields):
     size: Annotated[Budget | None, budget("size")] = None
     memory: Annotated[Budget | None, budget("memory")] = None
     latency: Annotated[Budget | None, budget("latency")] = None
-    allocator: str = "global"
+    allocator: str = "auto"
     criterion: str = "auto"
     criterion_reduce: Reduce = "mean"
     criterion_normalize: Normalize = "auto"
@@ -111,9 +112,19 @@ class Recipe(TrainingFields):
         return phases_of(self.iteration, self.phases, self.training_epochs, self.dense_epochs)
 
     @property
+    def learns(self) -> bool:
+        """Whether keep ratios are learned on data."""
+        if self.allocator != "auto":
+            return self.allocator in LEARNING
+        if self.from_scratch or self.search_carry:
+            return True
+        # who trains no epoch does not wait for half of one; time is measured, and tables of it serve the knapsack
+        return self.data is not None and self.training_epochs > 0 and self.latency is None
+
+    @property
     def carries(self) -> bool:
         """Whether retraining begins from what was learned during the search."""
-        return (self.search_carry and self.allocator in LEARNING) or self.from_scratch
+        return (self.search_carry and self.learns) or self.from_scratch
 
     @property
     def search_options(self) -> SearchOptions:
@@ -141,7 +152,10 @@ class Recipe(TrainingFields):
             raise UsageError(
                 f"--allocator {self.allocator} learns on training data. Give --data, or choose another one."
             )
-        if self.from_scratch and self.allocator != "dsa":
+        if self.carries and self.data is None:
+            option = "--from-scratch" if self.from_scratch else "--search-carry"
+            raise UsageError(f"{option} keeps what weights learn on training data. Give --data.")
+        if self.from_scratch and self.allocator not in ("auto", "dsa"):
             raise UsageError(
                 f"--from-scratch lets weights and keep ratios grow together, which --allocator {self.allocator} does "
                 "not do. Give --allocator dsa."

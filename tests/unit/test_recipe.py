@@ -21,7 +21,7 @@ def _recipe(**options: Any) -> Recipe:
 def test_defaults_are_those_documented() -> None:
     recipe = _recipe()
     assert recipe.model == Path("nets/net.onnx")
-    assert (recipe.allocator, recipe.criterion, recipe.align) == ("global", "auto", "auto")
+    assert (recipe.allocator, recipe.criterion, recipe.align) == ("auto", "auto", "auto")
     assert (recipe.batch_size, recipe.provider, recipe.seed) == (64, "auto", 0)
     assert (recipe.lr, recipe.threads, recipe.run_dir) == (None, None, None)
 

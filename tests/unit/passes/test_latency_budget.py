@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from bridging import convnet
+from bridging import convnet, labelled
 
 import onnxprune
 from onnxprune.core.errors import BudgetError, UsageError
@@ -73,6 +73,14 @@ def test_the_budget_is_met_also_when_the_prediction_is_off(model, tmp_path, monk
     assert machine.tried <= TRIES
     assert any("met by timing" in note for note in result.report["notes"])
     assert [b["resource"] for b in result.report["budgets"]] == ["latency"]
+
+
+@pytest.mark.parametrize(("options", "name"), [({"data": labelled(64), "epochs": 0}, "knapsack"), ({}, "global")])
+def test_what_time_buys_is_weighed_where_scores_are_losses(model, tmp_path, monkeypatch, options, name):
+    machine = Machine(monkeypatch, tmp_path)
+    report = compress(model, latency=0.6, **options).report
+    assert 0.93 <= spent(machine, model, 0.6) <= 1.0
+    assert any(f"shared out by {name}," in note for note in report["notes"])
 
 
 def test_other_budgets_hold_beside_it(model, tmp_path, monkeypatch):

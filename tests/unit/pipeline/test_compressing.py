@@ -148,6 +148,27 @@ def test_from_scratch_nothing_is_left_of_what_was_trained(model):
         np.testing.assert_array_equal(onnx.numpy_helper.to_array(one), onnx.numpy_helper.to_array(other))
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"epochs": 1}, "dsa"),
+        ({"epochs": 0}, "global"),
+        ({"data": None, "epochs": None, "batch_size": None}, "global"),
+    ],
+    ids=["trained", "untrained", "no data"],
+)
+def test_allocator_follows_from_what_is_given_and_is_said(model, options, name):
+    report = _compress(model, **options).report
+    assert sum(note.startswith(f"The budget is shared out by {name}, ") for note in report["notes"]) == 1
+    assert (report["search"] is not None) == (name == "dsa")
+
+
+def test_allocator_that_is_asked_for_is_taken(model):
+    report = _compress(model, epochs=1, allocator="uniform").report
+    assert not any("shared out by" in note for note in report["notes"])
+    assert report["search"] is None
+
+
 def test_validation_data_choose_the_epoch(model):
     result = _compress(model, val_share=0.25, epochs=2)
     training = result.report["training"]
@@ -173,7 +194,9 @@ def test_report_names_the_command_that_repeats_the_run(model):
         ({"dense_epochs": 1, "iteration": "bimp", "data": None, "epochs": None}, "--dense-epochs 1 needs training"),
         ({"gates": "metric>=0.5", "eval_data": "x.npz"}, "bounds a metric of your own. Name it with --metric"),
         ({"allocator": "dsa", "data": None, "epochs": None}, "learns on training data"),
-        ({"from_scratch": True}, "Give --allocator dsa"),
+        ({"allocator": "netadapt", "from_scratch": True}, "Give --allocator dsa"),
+        ({"from_scratch": True, "data": None, "epochs": None}, "--from-scratch keeps what weights learn"),
+        ({"search_carry": True, "data": None, "epochs": None}, "--search-carry keeps what weights learn"),
         ({"allocator": "dsa", "from_scratch": True, "phases": 2}, "begins anew"),
         ({"search_masks": "hard"}, "--search-masks hard"),
         ({"val_share": 0.1, "val_data": "x.npz"}, "two ways to the same"),
