@@ -2,6 +2,7 @@
 
 from onnxprune.axes.expr import Atom, Axis, Prod, Sum, leaves, pin, product, resolve, total
 from onnxprune.axes.keep import BoolArray, keep_mask, size_polynomial
+from onnxprune.axes.order import IntArray, axis_order
 from onnxprune.axes.poly import Poly
 from onnxprune.axes.unify import factor, split, split_at, unify
 
@@ -9,9 +10,11 @@ __all__ = [
     "Atom",
     "Axis",
     "BoolArray",
+    "IntArray",
     "Poly",
     "Prod",
     "Sum",
+    "axis_order",
     "factor",
     "keep_mask",
     "leaves",

@@ -2,7 +2,8 @@
 
 from onnxprune.groups.analysis import Analysis, analyse, node_label
 from onnxprune.groups.masking import masked_model
+from onnxprune.groups.reorder import reordered
 from onnxprune.groups.shapes import ConcreteShapes
 from onnxprune.groups.surgery import prune
 
-__all__ = ["Analysis", "ConcreteShapes", "analyse", "masked_model", "node_label", "prune"]
+__all__ = ["Analysis", "ConcreteShapes", "analyse", "masked_model", "node_label", "prune", "reordered"]

@@ -15,7 +15,7 @@ from pruning import Analysed, analysed, random_plan
 from onnxprune.bridge import predict, to_torch
 from onnxprune.core.plan import Plan
 from onnxprune.cost import COSTS
-from onnxprune.groups import analyse, masked_model, prune
+from onnxprune.groups import analyse, masked_model, prune, reordered
 from onnxprune.runtime import capture, make_session, run
 
 __all__ = ["Case", "case_of", "in_mode"]
@@ -84,6 +84,18 @@ class Case:
             masked, slim = (run(session, feeds) for session in sessions)
             error = gap(slim, masked)
             assert error < TOLERANCE, f"masked and pruned differ by {error:.2e} at {sizes}"
+
+    def order_of_channels_is_free(self) -> None:
+        """The model with the channels of every group in a random order gives what it gave."""
+        rng = np.random.default_rng(self.seed)
+        orders = {name: rng.permutation(size) for name, size in self.item.analysis.sizes.items()}
+        moved = reordered(self.item.model, self.item.analysis, orders).to_proto()
+        sessions = [make_session(proto, optimize=False, threads=1) for proto in (self.item.model.to_proto(), moved)]
+        for sizes in SIZES:
+            feeds = feeds_of(self.source, sizes, self.seed)
+            before, after = (run(session, feeds) for session in sessions)
+            error = gap(after, before)
+            assert error < TOLERANCE, f"another order of channels changes the outputs by {error:.2e} at {sizes}"
 
     def well_formed(self) -> None:
         """The emitted graph passes onnx.checker; names of inputs, outputs and surviving nodes are those of before."""

@@ -23,6 +23,7 @@ DEAR: tuple[Callable[[Case], None], ...] = (
     Case.costs_are_as_planned,
     Case.counterpart_agrees,
     Case.same_plan_gives_the_same_bytes,
+    Case.order_of_channels_is_free,
 )
 
 
