@@ -25,6 +25,7 @@ from onnxprune.train.features import FeatureKeep
 from onnxprune.train.feeding import Fed, Feeder
 from onnxprune.train.fingerprint import fingerprint
 from onnxprune.train.forward import outputs_of
+from onnxprune.train.held import Masks, clear, held
 from onnxprune.train.losses import Objective
 from onnxprune.train.meter import LossMeter
 from onnxprune.train.optimizers import make_optimizer
@@ -56,6 +57,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     feature_keep: FeatureKeep | None = None,
+    masks: Masks | None = None,
 ) -> TrainRecord:
     """Trains `student` in place towards `teacher` and the labels; returns the record of the run.
 
@@ -75,6 +77,7 @@ def train(
         resume: Go on from the state in `checkpoint`, where there is one. Otherwise what is
             there is removed.
         feature_keep: For features with pruned channels: tensor name → (axis, kept channels).
+        masks: Parameters of which some entries stay at zero (`onnxprune.train.held`).
 
     Raises:
         TrainingInterrupted: on KeyboardInterrupt; the student then holds the best or last
@@ -91,10 +94,11 @@ def train(
         raise UsageError(f"early_stop = {options.early_stop} looks at validation data, and there are none. Give some.")
     if resume and checkpoint is None:
         raise UsageError("resume = True needs a checkpoint to resume from. Give its folder.")
-    team = workers()
+    team, masks = workers(), masks or {}
     device = pick_device(options.device, team)
+    clear(student, masks)
     run = _Run(student, teacher, data, options, validation, on_progress if team.first else None, team, device)
-    with team.watched(), settings(device), share_statistics(team.size > 1):
+    with team.watched(), settings(device), share_statistics(team.size > 1), held(student, masks):
         try:
             run.prepare(feature_keep, None if checkpoint is None else Checkpoint(checkpoint), resume)
             run.go()
