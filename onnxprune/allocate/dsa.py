@@ -14,6 +14,7 @@ import numpy as np
 from onnxprune.allocate.base import Problem
 from onnxprune.allocate.cost_table import Floats
 from onnxprune.allocate.engine import allocate, counts_worth
+from onnxprune.allocate.notes import deaf_notes
 from onnxprune.allocate.project import Budgets
 from onnxprune.allocate.ratios import make_ratios
 from onnxprune.allocate.registry import ALLOCATORS
@@ -46,7 +47,9 @@ class Dsa:
         ratios = make_ratios(problem.searcher.constraint, budgets, np.minimum(problem.floors / left, 1.0), heard)
         importances = {name: importance_of(problem, name) for name in problem.sizes}
         record = problem.searcher.search(importances, ratios)
-        return replace(allocate(problem, counts_worth(problem, ratios.values * left)), search=record)
+        found = allocate(problem, counts_worth(problem, ratios.values * left))
+        deaf = deaf_notes(problem, problem.searcher.groups, "their ratio went with that of the others")
+        return replace(found, search=record, notes=(*deaf, *found.notes))
 
 
 def importance_of(problem: Problem, name: str) -> Floats:

@@ -8,6 +8,7 @@ channel is worth more the later it went, and the engine does the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from onnxprune.allocate.base import Problem
 from onnxprune.allocate.cost_table import Counts, Floats
 from onnxprune.allocate.dsa import importance_of
 from onnxprune.allocate.engine import allocate, rank_worth
+from onnxprune.allocate.notes import deaf_notes
 from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.allocate.uniform import Uniform
 from onnxprune.core.allocation import Allocation
@@ -43,7 +45,9 @@ class NetAdapt:
         importances = {name: importance_of(problem, name) for name in problem.sizes}
         candidates = _Candidates(problem, problem.searcher.groups, problem.searcher.rounds)
         way = problem.searcher.descend(importances, candidates)
-        return allocate(problem, _worth(problem, way))
+        found = allocate(problem, _worth(problem, way))
+        deaf = deaf_notes(problem, problem.searcher.groups, "they gave up none before the others had")
+        return replace(found, notes=(*deaf, *found.notes))
 
 
 class _Candidates:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from onnxprune.allocate.alignment import honoured
 from onnxprune.allocate.base import Problem
 from onnxprune.allocate.cost_table import Counts
@@ -10,7 +12,9 @@ from onnxprune.core.errors import BudgetError
 from onnxprune.cost.human import human_cost, percent
 from onnxprune.cost.reachable import reachable_range
 
-__all__ = ["allocation_notes", "generous_notes", "infeasible"]
+__all__ = ["allocation_notes", "deaf_notes", "generous_notes", "infeasible"]
+
+_SHOWN = 3
 
 
 def generous_notes(problem: Problem) -> tuple[str, ...]:
@@ -45,6 +49,21 @@ def infeasible(problem: Problem) -> BudgetError:
         f"The budget cannot be met: {missed} is out of reach {why}. Reachable: {reach}. "
         "Ask for more, or see with `onnxprune inspect` which channels are frozen and why."
     )
+
+
+def deaf_notes(problem: Problem, heard: Collection[str], fate: str) -> tuple[str, ...]:
+    """Returns a sentence that names the groups which a search could not try out.
+
+    Args:
+        problem: Holds all groups.
+        heard: Those that could be.
+        fate: What became of the others, to end the sentence with.
+    """
+    deaf = [name for name in problem.sizes if name not in heard]
+    if not deaf:
+        return ()
+    shown = ", ".join(deaf[:_SHOWN]) + (f" and {len(deaf) - _SHOWN} more" if len(deaf) > _SHOWN else "")
+    return (f"No weight could be found at which channels of {shown} can be switched off for a trial; {fate}.",)
 
 
 def allocation_notes(problem: Problem, search: Search, units: Counts, floors: Counts) -> tuple[str, ...]:

@@ -71,6 +71,15 @@ def test_a_group_that_is_worth_more_keeps_more():
     assert searcher.points[-1].used["flops"] <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("name", ["dsa", "netadapt"])
+def test_groups_that_could_not_be_tried_out_are_named(name):
+    problem = residual({"flops": 0.5})
+    found = ALLOCATORS.get(name)().solve(replace(problem, searcher=ToySearcher(problem, deaf=("s0b0", "s1b1"))))
+    assert sum("channels of s0b0, s1b1 can be switched off" in note for note in found.notes) == 1
+    heard = ALLOCATORS.get(name)().solve(replace(problem, searcher=ToySearcher(problem)))
+    assert not any("switched off" in note for note in heard.notes)
+
+
 def test_data_are_asked_for():
     with pytest.raises(UsageError, match="--data"):
         ALLOCATORS.get("netadapt")().solve(residual({"flops": 0.5}))
