@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -84,16 +84,45 @@ class Probe:
     @cached_property
     def draws(self) -> Rows:
         """Group → u, float64 [batches, channels]; groups without a gate are absent."""
+        return self._gradients(self._draw())
+
+    def entry_losses(self, names: Iterable[str]) -> Rows:
+        """Returns what each entry of a weight costs when it alone goes: ½ E[u²], u = w ∂(Σ rᵀz)/∂w / √batch.
+
+        Args:
+            names: Initializers that the module trains.
+
+        Returns:
+            Initializer → float64, shaped as the weight.
+        """
+        parameters = dict(self.module.named_parameters())
+        chosen = {name: parameters[name] for name in names}
+        sums = {name: torch.zeros(p.shape, dtype=torch.float64) for name, p in chosen.items()}
+        value, batches = self._draw(), 0
+        for fed in self._batches():
+            outputs = outputs_of(self.module, fed.inputs).values
+            grads = torch.autograd.grad(value(fed, outputs), list(chosen.values()), allow_unused=True)
+            for (name, parameter), grad in zip(chosen.items(), grads, strict=True):
+                if grad is not None:
+                    sums[name] += (grad * parameter.detach()).double().square()
+            batches += 1
+        found = {name: (0.5 / batches * total).numpy() for name, total in sums.items()}
+        if any(not np.isfinite(losses).all() for losses in found.values()):
+            raise DataError("A gradient on the calibration data is not finite. Look for extreme values in the data.")
+        return found
+
+    def _draw(self) -> Callable[[Fed, tuple[torch.Tensor, ...]], torch.Tensor]:
+        """Returns what gives Σ rᵀz / √batch, r drawn anew for each batch, always in the same order."""
         generator = torch.Generator().manual_seed(self._seed)
         targets = self._targets
+        if all(target.kind == "ignored" for target in targets):
+            raise UsageError("No output of the model is a float tensor: there is nothing to judge channels by.")
 
         def total(fed: Fed, outputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
             drawn = [_drawn(target, tensor, generator) for target, tensor in zip(targets, outputs, strict=True)]
             return torch.stack([value for value in drawn if value is not None]).sum() / math.sqrt(len(fed))
 
-        if all(target.kind == "ignored" for target in targets):
-            raise UsageError("No output of the model is a float tensor: there is nothing to judge channels by.")
-        return self._gradients(total)
+        return total
 
     @cached_property
     def slopes(self) -> Rows:

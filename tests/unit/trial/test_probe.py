@@ -60,6 +60,29 @@ def test_draws_of_values_are_in_units_of_their_variance():
     assert 0.05 < energy.sum() < 50
 
 
+def test_losses_of_entries_are_squares_of_what_the_draws_say_of_them():
+    _, probe = probe_of(convnet(), {"x": images(32)}, samples=8)
+    names = [name for name, p in probe.module.named_parameters() if p.dim() > 1]
+    found = probe.entry_losses(names)
+    (fed,) = probe._batches()
+    outputs = tuple(t for t in [probe.module(fed.inputs["x"])])
+    value = probe._draw()(fed, outputs)
+    parameters = dict(probe.module.named_parameters())
+    for name in names:
+        (grad,) = torch.autograd.grad(value, [parameters[name]], retain_graph=True)
+        expected = 0.5 * (grad * parameters[name]).double().square().detach().numpy()
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-15)
+        assert found[name].any()
+
+
+def test_an_entry_of_zero_costs_nothing():
+    _, probe = probe_of(convnet(), {"x": images(32)})
+    name = next(name for name, p in probe.module.named_parameters() if p.dim() > 1)
+    with torch.no_grad():
+        dict(probe.module.named_parameters())[name][0].zero_()
+    assert not probe.entry_losses([name])[name][0].any()
+
+
 def test_slopes_are_those_of_the_labels_loss():
     rng = np.random.default_rng(1)
     x, labels = images(32), rng.integers(0, 5, 32)
