@@ -5,5 +5,16 @@ from onnxprune.groups.masking import masked_model
 from onnxprune.groups.reorder import reordered
 from onnxprune.groups.shapes import ConcreteShapes
 from onnxprune.groups.surgery import prune
+from onnxprune.groups.tile_sites import TileSites, find_tile_sites
 
-__all__ = ["Analysis", "ConcreteShapes", "analyse", "masked_model", "node_label", "prune", "reordered"]
+__all__ = [
+    "Analysis",
+    "ConcreteShapes",
+    "TileSites",
+    "analyse",
+    "find_tile_sites",
+    "masked_model",
+    "node_label",
+    "prune",
+    "reordered",
+]
