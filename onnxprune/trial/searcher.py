@@ -12,9 +12,9 @@ from onnxprune.bridge import OnnxModule
 from onnxprune.core.search import Constraint, DescentOptions, SearchOptions, SearchPoint, SearchRecord
 from onnxprune.train.samples import Samples
 from onnxprune.trial.descend import Candidates, descend
-from onnxprune.trial.gates import Gates
 from onnxprune.trial.search import KeepRatios, search
 from onnxprune.trial.supernet import Supernet, SupernetOptions
+from onnxprune.trial.switches import Switches
 
 __all__ = ["DataSearcher"]
 
@@ -43,7 +43,7 @@ class DataSearcher:
         self,
         student: OnnxModule,
         teacher: OnnxModule,
-        gates: Gates,
+        gates: Switches,
         data: Samples,
         learning: SupernetOptions,
         options: SearchOptions,

@@ -31,7 +31,7 @@ from onnxprune.train.setup import arrange, make_precision, settings
 from onnxprune.train.step import Stepper
 from onnxprune.train.teacher import TeacherOutputs
 from onnxprune.train.workers import pick_device, workers
-from onnxprune.trial.gates import Gates
+from onnxprune.trial.switches import Switches
 
 __all__ = ["Supernet", "SupernetOptions"]
 
@@ -76,7 +76,7 @@ class Supernet:
     """
 
     def __init__(
-        self, student: OnnxModule, teacher: OnnxModule, gates: Gates, data: Samples, options: SupernetOptions
+        self, student: OnnxModule, teacher: OnnxModule, gates: Switches, data: Samples, options: SupernetOptions
     ) -> None:
         self._student, self._gates, self._options = student, gates, options
         train = options.train
