@@ -1,0 +1,66 @@
+"""One step of placing channels, exact where that can be afforded.
+
+Three solvers, by the number of kinds of positions: few kinds make a transportation problem, exact at any
+size; many kinds with at most `limit` channels make a dense linear assignment problem, exact; beyond that only
+`limit` positions at random change their channels, exactly among themselves. No step costs more than staying.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from onnxprune.tiles.arrays import Floats, Indices
+from onnxprune.tiles.transport import transport
+
+__all__ = ["fill_positions", "place"]
+
+_GAIN = 1e-12  # of the largest cost: less is rounding
+
+
+def place(
+    cost: Floats, kinds: Indices, order: Indices, prices: Floats | None, limit: int, rng: np.random.Generator
+) -> tuple[Indices, Floats | None]:
+    """Returns an order that costs no more than `order`, and prices to begin the next step with.
+
+    Args:
+        cost: Cost of each channel at each kind of position, float64 [n, kinds].
+        kinds: Kind of each position, int64 [n], every kind at least once.
+        order: Position → channel, int64 [n].
+        prices: Of the last step with these kinds.
+        limit: Kinds that a transportation problem, and channels that an assignment problem may have.
+        rng: Picks positions where not all can be placed at once.
+    """
+    n, count = cost.shape
+    now = np.empty_like(order)
+    now[order] = kinds
+    found = now.copy()
+    if count <= min(limit, n // 2):
+        found, prices = transport(cost, np.bincount(kinds, minlength=count), prices)
+    else:
+        positions = np.arange(n) if n <= limit else np.sort(rng.permutation(n)[:limit])
+        channels = order[positions]
+        _, at = linear_sum_assignment(cost[np.ix_(channels, kinds[positions])])
+        found[channels] = kinds[positions][at]
+    every = np.arange(n)
+    gain = float((cost[every, now] - cost[every, found]).sum())
+    if gain <= _GAIN * float(np.abs(cost).max(initial=0.0)) * n:
+        return order, prices
+    return fill_positions(found, kinds, order), prices
+
+
+def fill_positions(wanted: Indices, kinds: Indices, order: Indices) -> Indices:
+    """Returns an order that gives each channel a position of its kind; a channel in a right place stays.
+
+    Args:
+        wanted: Kind of each channel, int64 [n].
+        kinds: Kind of each position, int64 [n].
+        order: The order so far, int64 [n].
+    """
+    result = order.copy()
+    moving = wanted[order] != kinds
+    positions, channels = np.flatnonzero(moving), np.sort(order[moving])
+    result[positions[np.argsort(kinds[positions], kind="stable")]] = channels[
+        np.argsort(wanted[channels], kind="stable")
+    ]
+    return result
