@@ -17,20 +17,23 @@ from onnxprune.axes.expr import Atom, Axis, Prod, resolve
 __all__ = ["IntArray", "axis_order"]
 
 IntArray = NDArray[np.int64]
+_WHOLE: Mapping[Atom, int] = {}
 
 
-def axis_order(axis: Axis, orders: Mapping[Atom, IntArray]) -> IntArray:
-    """Returns which index of `axis` comes to stand at each place: int64 [axis.size].
+def axis_order(axis: Axis, orders: Mapping[Atom, IntArray], sizes: Mapping[Atom, int] = _WHOLE) -> IntArray:
+    """Returns which index of `axis` comes to stand at each place: int64 [length of the axis].
 
     Args:
         axis: Any axis.
-        orders: Atom → order, int64 [atom.size], a permutation; atoms that are absent stay as they are.
+        orders: Atom → order of the channels that it has, int64, a permutation; atoms that are absent stay
+            as they are.
+        sizes: Atom → channels that are left of it; all where absent.
     """
     axis = resolve(axis)
     if isinstance(axis, Atom):
         order = orders.get(axis)
-        return np.arange(axis.size) if order is None else order
-    parts = [axis_order(part, orders) for part in axis.parts]
+        return np.arange(sizes.get(axis, axis.size)) if order is None else order
+    parts = [axis_order(part, orders, sizes) for part in axis.parts]
     if not isinstance(axis, Prod):
         starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
         return np.concatenate([part + start for part, start in zip(parts, starts, strict=True)])

@@ -1,6 +1,7 @@
 """The analysis of a graph: coupled groups, frozen axes and why, masks, surgery."""
 
 from onnxprune.groups.analysis import Analysis, analyse, node_label
+from onnxprune.groups.counterparts import counterparts
 from onnxprune.groups.masking import masked_model
 from onnxprune.groups.reorder import reordered
 from onnxprune.groups.shapes import ConcreteShapes
@@ -12,6 +13,7 @@ __all__ = [
     "ConcreteShapes",
     "TileSites",
     "analyse",
+    "counterparts",
     "find_tile_sites",
     "masked_model",
     "node_label",

@@ -22,28 +22,36 @@ from onnxprune.groups.analysis import Analysis
 __all__ = ["reordered"]
 
 
-def reordered(model: Model, analysis: Analysis, orders: Mapping[str, IntArray]) -> Model:
+def reordered(
+    model: Model, analysis: Analysis, orders: Mapping[str, IntArray], kept: Mapping[str, int] | None = None
+) -> Model:
     """Returns a copy of `model` whose channels stand in other places.
 
     Args:
-        model: The analysed model.
-        analysis: Its analysis, in either mode.
-        orders: Group name → channel at each place, int64 [size]; groups that are absent stay as they are.
+        model: The analysed model, or what surgery left of it.
+        analysis: The analysis, in either mode.
+        orders: Group name → channel at each place, int64 [channels that are left]; groups that are absent stay as
+            they are.
+        kept: Group name → channels that are left of it; all where absent.
 
     Raises:
         InternalError: when an order is no permutation of its group's channels.
     """
+    left = {**analysis.sizes, **(kept or {})}
     for name, order in orders.items():
-        if not np.array_equal(np.sort(order), np.arange(analysis.sizes[name])):
-            raise InternalError(f"the order of group {name!r} is no permutation of its channels: {order!r}")
+        if not np.array_equal(np.sort(order), np.arange(left[name])):
+            raise InternalError(
+                f"the order of group {name!r} is no permutation of its {left[name]} channels: {order!r}"
+            )
     moved = {analysis.atoms[name]: order for name, order in orders.items()}
+    sizes = {analysis.atoms[name]: count for name, count in left.items()}
     result = model.copy()
     for name in model.initializers():
-        axes = analysis.inference.axes(name)
         value = None
-        for position, axis in enumerate(axes):
+        for position, axis in enumerate(analysis.inference.axes(name)):
             if any(atom in moved for atom in leaves(axis)):
-                value = np.take(model.read(name) if value is None else value, axis_order(axis, moved), axis=position)
+                whole = model.read(name) if value is None else value
+                value = np.take(whole, axis_order(axis, moved, sizes), axis=position)
         if value is not None:
             result.replace(name, value)
     return result

@@ -1,0 +1,113 @@
+"""Which tiles of which weights stay, in which order of channels. Part of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxprune.core.errors import InputError
+
+__all__ = ["TiledLayer", "Tiling"]
+
+
+@dataclass(frozen=True)
+class TiledLayer:
+    """One weight of the slim model, its channels in the order that the tiling gives them.
+
+    The N outputs are cut in tiles of `tile`, the K inputs in blocks of `block`; every tile keeps as many
+    blocks. Lengths that are no multiple end in a shorter tile or block.
+
+    Attributes:
+        node: Label of the node that reads the weight.
+        weight: Name of the initializer.
+        operator: What computes it.
+        input_axis: Axis of the weight that is contracted.
+        inputs: K.
+        outputs: N.
+        block: Inputs in a block.
+        tile: Outputs in a tile.
+        kept: For each tile the blocks that it keeps, ascending.
+    """
+
+    node: str
+    weight: str
+    operator: Literal["MatMul", "Conv"]
+    input_axis: int
+    inputs: int
+    outputs: int
+    block: int
+    tile: int
+    kept: tuple[tuple[int, ...], ...]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that there are."""
+        return -(-self.inputs // self.block)
+
+    @property
+    def kept_blocks(self) -> int:
+        """Blocks that each tile keeps."""
+        return len(self.kept[0])
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Returns which entries stay: bool [K, N]."""
+        choice = np.zeros((self.blocks, len(self.kept)), dtype=np.bool_)
+        for tile, blocks in enumerate(self.kept):
+            choice[list(blocks), tile] = True
+        whole = np.repeat(np.repeat(choice, self.block, axis=0), self.tile, axis=1)
+        return whole[: self.inputs, : self.outputs]
+
+    def weight_mask(self) -> NDArray[np.bool_]:
+        """Returns the mask so that it broadcasts over the weight."""
+        mask = self.mask() if self.input_axis == 0 else self.mask().T
+        return mask[:, :, None, None] if self.operator == "Conv" else mask
+
+    def to_record(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        return {**vars(self), "kept": [list(blocks) for blocks in self.kept]}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TiledLayer:
+        """Returns the layer that a record tells of.
+
+        Raises:
+            InputError: when the record is not that of a layer.
+        """
+        try:
+            kept = tuple(tuple(int(block) for block in blocks) for blocks in record["kept"])
+            layer = cls(**{**record, "kept": kept})
+            whole = all(isinstance(value, int) and value > 0 for value in (layer.inputs, layer.block, layer.tile))
+            fits = whole and len(kept) == -(-layer.outputs // layer.tile) and len(set(map(len, kept))) == 1
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"Not a tiled layer of an onnxprune plan: {error}.") from error
+        if not fits or any(
+            not blocks or list(blocks) != sorted(set(blocks)) or blocks[0] < 0 or blocks[-1] >= layer.blocks
+            for blocks in kept
+        ):
+            raise InputError(
+                f"Plan, tiles of {layer.node!r}: every tile must keep equally many blocks, ascending and within "
+                f"0..{layer.blocks - 1 if whole else '?'}."
+            )
+        return layer
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """What was cut into tiles.
+
+    Attributes:
+        layers: In graph order.
+        orders: Group name → which of its kept channels stands at each place; groups that are absent
+            stay as they are.
+    """
+
+    layers: tuple[TiledLayer, ...] = ()
+    orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Returns weight → which entries stay, to be broadcast over it."""
+        return {layer.weight: layer.weight_mask() for layer in self.layers}

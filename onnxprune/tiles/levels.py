@@ -1,0 +1,81 @@
+"""Layers as groups whose channels are ranks of blocks, so that allocators share budgets out over tiles.
+
+Every tile of a layer ranks its blocks by saliency, and the layer keeps the first r ranks in all of them.
+Rank j is worth what the blocks of that rank hold together, and costs the same share of the layer as any
+other: a layer is a group of as many channels as it has blocks, and all that allocators know of groups,
+budgets and floors holds for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxprune.axes import Poly
+from onnxprune.core.group import Group
+from onnxprune.tiles.arrays import Floats, Indices
+
+__all__ = ["Level", "block_ranks", "level_costs", "level_groups", "level_worth"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A layer that can be cut into tiles.
+
+    Attributes:
+        name: Of the group that stands for it.
+        blocks: Input blocks of each tile before anything goes.
+        costs: Resource → what the layer costs as a whole.
+    """
+
+    name: str
+    blocks: int
+    costs: Mapping[str, float]
+
+
+def level_groups(levels: tuple[Level, ...]) -> tuple[Group, ...]:
+    """Returns a group for each layer, of as many channels as there are blocks."""
+    return tuple(Group(level.name, level.blocks, ()) for level in levels)
+
+
+def level_costs(levels: tuple[Level, ...], whole: Mapping[str, float]) -> dict[str, Poly]:
+    """Returns resource → cost of the model as a polynomial in the blocks that layers keep.
+
+    Args:
+        levels: The layers.
+        whole: Resource → cost of the model before anything goes.
+    """
+    found = {}
+    for resource, total in whole.items():
+        shares = [
+            Poly.variable(level.name) * (level.costs[resource] / level.blocks)
+            for level in levels
+            if level.costs.get(resource)
+        ]
+        rest = total - sum(level.costs.get(resource, 0.0) for level in levels)
+        found[resource] = Poly.sum([*shares, Poly.constant(max(rest, 0.0))])
+    return found
+
+
+def block_ranks(sums: Floats) -> Indices:
+    """Returns the rank of each block within its tile, the best first: int64 [blocks, tiles].
+
+    Args:
+        sums: Saliency in each block, float64 [blocks, tiles]. Of equals, the first ranks first.
+    """
+    ranks = np.empty(sums.shape, dtype=np.int64)
+    order = np.argsort(-sums, axis=0, kind="stable")
+    np.put_along_axis(ranks, order, np.arange(len(sums), dtype=np.int64)[:, None], axis=0)
+    return ranks
+
+
+def level_worth(sums: Floats) -> Floats:
+    """Returns what each rank is worth, descending: float64 [blocks].
+
+    Args:
+        sums: Saliency in each block, float64 [blocks, tiles].
+    """
+    result: Floats = np.sort(sums, axis=0)[::-1].sum(axis=1)
+    return result
