@@ -16,6 +16,7 @@ from onnxprune.tiles.transport import transport
 __all__ = ["fill_positions", "place"]
 
 _GAIN = 1e-12  # of the largest cost: less is rounding
+_ALIKE = 1e11  # steps in the largest cost
 
 
 def place(
@@ -36,7 +37,11 @@ def place(
     now[order] = kinds
     found = now.copy()
     if count <= min(limit, n // 2):
-        found, prices = transport(cost, np.bincount(kinds, minlength=count), prices)
+        firsts, alike = _alike(cost)
+        kinds = alike[kinds]
+        found, fewer = transport(cost[:, firsts], np.bincount(kinds), None if prices is None else prices[firsts])
+        prices, now = fewer[alike], alike[now]
+        cost = cost[:, firsts]
     else:
         positions = np.arange(n) if n <= limit else np.sort(rng.permutation(n)[:limit])
         channels = order[positions]
@@ -47,6 +52,22 @@ def place(
     if gain <= _GAIN * float(np.abs(cost).max(initial=0.0)) * n:
         return order, prices
     return fill_positions(found, kinds, order), prices
+
+
+def _alike(cost: Floats) -> tuple[Indices, Indices]:
+    """First of each set of kinds with one cost, int64 [sets], and the set of each kind, int64 [kinds].
+
+    Blocks that all tiles keep, or none, are common, and a channel does not care in which of them it is.
+    """
+    scale = max(float(np.abs(cost).max(initial=0.0)), 1e-300)
+    seen: dict[bytes, int] = {}
+    firsts: list[int] = []
+    sets = np.empty(cost.shape[1], dtype=np.int64)
+    for kind, column in enumerate(np.rint(cost.T * (_ALIKE / scale))):
+        sets[kind] = seen.setdefault(column.tobytes(), len(firsts))
+        if sets[kind] == len(firsts):
+            firsts.append(kind)
+    return np.array(firsts, dtype=np.int64), sets
 
 
 def fill_positions(wanted: Indices, kinds: Indices, order: Indices) -> Indices:
