@@ -17,9 +17,9 @@ from onnxprune.tiles.n_of_m import NOfM
 from onnxprune.tiles.options import SearchOptions
 from onnxprune.tiles.packed import Packed, pack, pack_conv, unpack, unpack_conv
 from onnxprune.tiles.pattern import Pattern
+from onnxprune.tiles.permutation import search, search_layer
 from onnxprune.tiles.reference import block_sparse_conv, block_sparse_matmul
 from onnxprune.tiles.saliency import efficacy, largest_mass, measure_saliency
-from onnxprune.tiles.permutation import search, search_layer
 from onnxprune.tiles.split import TileClass, fill_classes, split_tiles
 from onnxprune.tiles.tetris_blocks import TetrisBlocks
 

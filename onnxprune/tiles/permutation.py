@@ -29,6 +29,7 @@ from onnxprune.tiles.found import Found, FoundMember, Point, Pruned, summed
 from onnxprune.tiles.member import Member
 from onnxprune.tiles.options import SearchOptions, Start
 from onnxprune.tiles.pattern import Pattern
+from onnxprune.tiles.placing import is_partial
 from onnxprune.tiles.sheet import Sheet
 
 __all__ = ["search", "search_layer"]
@@ -94,7 +95,7 @@ class _Search:
         self._none = dict(self._now.orders)
         self._sorted = self._now.sorted_orders()
         self._moving = [variable for variable in self._now.variables if not variable.free]
-        self._random = any(v.groups or len(v.firsts) > options.exact for v in self._moving)
+        self._random = any(v.groups or is_partial(v.size, len(v.firsts), options.exact) for v in self._moving)
         self._best, self._kept = self._none, -1.0
         self._round = 0
 
