@@ -66,7 +66,7 @@ class BalancedTiles:
 
     def kept(self, inputs: int) -> int:
         """Returns r, the blocks that each tile keeps of `inputs` inputs: within the density, at least one."""
-        return max(1, int(self.density * cell_count(inputs, self.block) + _SLACK))
+        return self._kept_of(cell_count(inputs, self.block))
 
     def choose(self, sums: Floats, temperature: float = 0.0) -> Floats:
         """Returns the r best blocks of each tile; see `Pattern.choose`."""

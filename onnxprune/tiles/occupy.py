@@ -18,6 +18,7 @@ from onnxprune.tiles.arrays import Floats
 __all__ = ["occupy"]
 
 _BISECTIONS = 40
+_NEAR = 0.02  # as good as none, or all; equal cells are what makes placing channels cheap
 _REACH = 40.0  # exp(-40) is nothing beside one
 
 
@@ -43,7 +44,10 @@ def occupy(values: Floats, count: int, temperature: float = 0.0) -> Floats:
         level = 0.5 * (low + high)
         many = _fermi(values, level, temperature).sum(axis=0) > count
         low, high = np.where(many, level, low), np.where(many, high, level)
-    return _fermi(values, 0.5 * (low + high), temperature)
+    shares = _fermi(values, 0.5 * (low + high), temperature)
+    shares[shares < _NEAR] = 0.0
+    shares[shares > 1.0 - _NEAR] = 1.0
+    return shares
 
 
 def _fermi(values: Floats, level: Floats, temperature: float) -> Floats:

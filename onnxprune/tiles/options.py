@@ -15,18 +15,18 @@ STARTS: tuple[Start, ...] = ("none", "sorted", "soft", "noise")
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The knobs of `onnxprune.tiles.search.search`.
+    """The knobs of `onnxprune.tiles.permutation.search`.
 
     Attributes:
         starts: Where descents begin: the order as it is; channels sorted by mass; sorted, with a choice that is
             blurred at first; as it is, with noise at first.
-        kicks: How often the best order is disturbed, by noise and by swaps in turn, and descended from again.
+        kicks: How often the best order is disturbed, by noise, swaps and blur in turn, and descended from again.
         rounds: Most rounds of one descent, its warm part not counted.
         warm_rounds: Rounds over which the blur of "soft" and the noise of "noise" fade.
         temperature: Blur at the beginning, in standard deviations of the block sums.
         cooling: The blur's factor from round to round.
         noise: Relative noise at the beginning.
-        kick_rounds: Rounds over which the noise of a kick fades.
+        kick_rounds: Rounds over which the noise or blur of a kick fades.
         swaps: Random pairs of channels of each variable that a kick swaps.
         tolerance: A descent ends when a round keeps less than this share of the whole mass more.
         exact: Most kinds of positions, or channels where each position is its own kind, that are placed at once.
@@ -39,7 +39,7 @@ class SearchOptions:
     """
 
     starts: tuple[Start, ...] = STARTS
-    kicks: int = 8
+    kicks: int = 12
     rounds: int = 60
     warm_rounds: int = 20
     temperature: float = 0.5

@@ -13,9 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from onnxprune.tiles.arrays import Floats, Indices
 from onnxprune.tiles.transport import transport
 
-__all__ = ["fill_positions", "place"]
+__all__ = ["fill_positions", "is_partial", "place"]
 
 _GAIN = 1e-12  # of the largest cost: less is rounding
+_ALIKE = 1e11  # steps in the largest cost
 
 
 def place(
@@ -35,8 +36,12 @@ def place(
     now = np.empty_like(order)
     now[order] = kinds
     found = now.copy()
-    if count <= min(limit, n // 2):
-        found, prices = transport(cost, np.bincount(kinds, minlength=count), prices)
+    if _few(n, count, limit):
+        firsts, alike = _alike(cost)
+        kinds = alike[kinds]
+        found, fewer = transport(cost[:, firsts], np.bincount(kinds), None if prices is None else prices[firsts])
+        prices, now = fewer[alike], alike[now]
+        cost = cost[:, firsts]
     else:
         positions = np.arange(n) if n <= limit else np.sort(rng.permutation(n)[:limit])
         channels = order[positions]
@@ -47,6 +52,32 @@ def place(
     if gain <= _GAIN * float(np.abs(cost).max(initial=0.0)) * n:
         return order, prices
     return fill_positions(found, kinds, order), prices
+
+
+def is_partial(n: int, kinds: int, limit: int) -> bool:
+    """Whether one step places only some of n channels; arguments as those of `place`."""
+    return n > limit and not _few(n, kinds, limit)
+
+
+def _few(n: int, kinds: int, limit: int) -> bool:
+    """Whether positions of one kind are many enough for a transportation problem."""
+    return kinds <= min(limit, n // 2)
+
+
+def _alike(cost: Floats) -> tuple[Indices, Indices]:
+    """First of each set of kinds with one cost, int64 [sets], and the set of each kind, int64 [kinds].
+
+    Blocks that all tiles keep, or none, are common, and a channel does not care in which of them it is.
+    """
+    step = float(np.abs(cost).max(initial=0.0)) / _ALIKE
+    seen: dict[bytes, int] = {}
+    firsts: list[int] = []
+    sets = np.empty(cost.shape[1], dtype=np.int64)
+    for kind, column in enumerate(np.rint(cost.T / step) if step > 0 else np.zeros_like(cost.T)):
+        sets[kind] = seen.setdefault(column.tobytes(), len(firsts))
+        if sets[kind] == len(firsts):
+            firsts.append(kind)
+    return np.array(firsts, dtype=np.int64), sets
 
 
 def fill_positions(wanted: Indices, kinds: Indices, order: Indices) -> Indices:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from onnxprune.core.errors import InternalError
 from onnxprune.tiles.arrays import Floats
 
-__all__ = ["efficacy", "largest_mass", "saliency"]
+__all__ = ["efficacy", "largest_mass", "measure_saliency"]
 
 
-def saliency(weight: NDArray[np.floating], second_moment: NDArray[np.floating] | None = None) -> Floats:
+def measure_saliency(weight: NDArray[np.floating], second_moment: NDArray[np.floating] | None = None) -> Floats:
     """Returns X, float64 [K, N], of sum one (of zeros where the weight is zero).
 
     Args:

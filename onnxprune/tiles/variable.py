@@ -5,12 +5,13 @@ Fix the masks M and every other order. Placing channel i at position j of variab
     S[i, j] = Σ_{uses as rows}    Σ_n X[i, columns[n]] · M[j, n]
             + Σ_{uses as columns} Σ_k X[rows[k], i] · M[k, j],
 
-each sum also running over the outer and inner copies of the channel (methods: TETRIS, section on the M-step,
-with the sum over coupled layers). As M is constant in a cell, X is first summed over the cells of the other
-axis, and j only matters through the cells it falls in: positions that fall in the same ones are of one *kind*.
-A use where channels fill whole units of the pattern is *free*: its mask moves along with the channels, any
-order keeps the same mass, and it takes no part. S is exact unless one member has v on both of its axes, which
-makes the kept mass quadratic in the order; such a variable is *coupled*, and its steps must be checked.
+each sum also running over the outer and inner copies of the channel. As M is constant in a cell, X is first
+summed over the cells of the other axis, and j only matters through the cells it falls in: positions that fall in
+the same ones are of one *kind*. A use where channels fill whole units of the pattern is *free*: its mask moves
+along with the channels, any order keeps the same mass, and it takes no part.
+
+S is exact unless one member has v on both of its axes, which makes the kept mass quadratic in the order; such a
+variable is *coupled*, and its steps are checked.
 """
 
 from __future__ import annotations

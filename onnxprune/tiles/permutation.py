@@ -11,8 +11,8 @@ paper swaps pairs greedily (`onnxprune.tiles.variable`, `onnxprune.tiles.placing
 both, over all variables in turn, descend to a local optimum. To find a better one, descents begin in several
 places: the original order; channels sorted by mass; sorted, with masks blurred at first (the objective's kinks
 smoothed, and the smoothing annealed away); original, with 25 % noise on the saliencies that fades. Then the best
-is kicked, by noise or by random swaps, and descended from again. The best orders seen are kept, and the
-original and the sorted ones are among those seen.
+is kicked by noise, by random swaps, or by blur and a little noise, and descended from again. The best orders seen
+are kept, and the original and the sorted ones are among those seen.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from onnxprune.tiles.found import Found, FoundMember, Point, Pruned, summed
 from onnxprune.tiles.member import Member
 from onnxprune.tiles.options import SearchOptions, Start
 from onnxprune.tiles.pattern import Pattern
+from onnxprune.tiles.placing import is_partial
 from onnxprune.tiles.sheet import Sheet
 
 __all__ = ["search", "search_layer"]
@@ -94,7 +95,7 @@ class _Search:
         self._none = dict(self._now.orders)
         self._sorted = self._now.sorted_orders()
         self._moving = [variable for variable in self._now.variables if not variable.free]
-        self._random = any(v.groups or len(v.firsts) > options.exact for v in self._moving)
+        self._random = any(v.groups or is_partial(v.size, len(v.firsts), options.exact) for v in self._moving)
         self._best, self._kept = self._none, -1.0
         self._round = 0
 
@@ -134,17 +135,24 @@ class _Search:
         """Disturbs the best orders and descends from there."""
         self._now.take(self._best)
         step, options = f"kick {number + 1}", self._options
-        if number % 2 == 0:
-            shares = [1.0 - done / options.kick_rounds for done in range(options.kick_rounds)]
-            self._warm(step, [(options.noise * share, 0.0) for share in shares])
-        else:
-            orders = {name: order.copy() for name, order in self._best.items()}
-            for variable in self._moving:
-                order = orders[variable.name]
-                for one, other in self._rng.integers(variable.size, size=(options.swaps, 2)).tolist():
-                    order[[one, other]] = order[[other, one]]
-            self._now.take(orders)
+        fading = [1.0 - done / options.kick_rounds for done in range(options.kick_rounds)]
+        match number % 3:
+            case 0:
+                self._warm(step, [(options.noise * share, 0.0) for share in fading])
+            case 1:
+                self._swap()
+            case _:
+                self._warm(step, [(options.noise * share / 4, options.temperature * share / 2) for share in fading])
         self._descend(step)
+
+    def _swap(self) -> None:
+        """Swaps channels at random."""
+        orders = {name: order.copy() for name, order in self._now.orders.items()}
+        for variable in self._moving:
+            order = orders[variable.name]
+            for one, other in self._rng.integers(variable.size, size=(self._options.swaps, 2)).tolist():
+                order[[one, other]] = order[[other, one]]
+        self._now.take(orders)
 
     def _warm(self, step: str, heats: Sequence[tuple[float, float]]) -> None:
         """Rounds with noise or blur, which may lose."""
