@@ -11,7 +11,7 @@ tolerance of the model's lowest floating-point precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from onnxprune.graph import Model
 from onnxprune.groups import Analysis, masked_model
 from onnxprune.runtime import FeedPair, Runner, choose_feeds, compare, stand_in
 
-__all__ = ["Certify", "tolerance"]
+__all__ = ["Certify", "check_rows", "compared", "tolerance"]
 
 BATCHES = (1, 3)
 # Sums in another order and another fusion differ by a few units in the last place of the
@@ -56,37 +56,57 @@ class Certify(Pass):
         model = bench.take("model", Model)
         masked = masked_model(bench.take("working", Model), bench.take("analysis", Analysis), bench.take("plan", Plan))
         rows = [
-            *self._rows("source = analysed graph", bench.take("original", Model), model, bench),
-            *self._rows("masked original = pruned model", masked, bench.take("slim", Model), bench),
+            *compared("source = analysed graph", bench.take("original", Model), model, bench, self.seed),
+            *compared("masked original = pruned model", masked, bench.take("slim", Model), bench, self.seed),
         ]
         certificate = Certificate(tuple(rows), tolerance(stand_in(model).model))
-        bad = [row for row in rows if not row.max_rel <= certificate.tolerance]
-        if bad:
-            raise CertificateError(_explain(bad[0], certificate.tolerance))
+        check_rows(rows, certificate.tolerance)
         return {"certificate": certificate}
 
-    def _rows(self, claim: str, left: Model, right: Model, bench: Bench) -> list[CertificateRow]:
-        a, b = stand_in(left).model, stand_in(right).model
-        feeds = self._feeds(a, bench.take("feeds", FeedPair))
-        # one after the other: two large models at once would take twice the memory
-        expected, found = Runner(a).run(*feeds), Runner(b).run(*feeds)
-        rows: list[CertificateRow] = []
-        for each, left_outputs, right_outputs in zip(feeds, expected, found, strict=True):
-            batch = next((int(v.shape[0]) for v in each.values() if v.ndim), 1)
-            differences = compare(left_outputs, right_outputs)
-            rows.extend(CertificateRow(claim, batch, d.name, d.max_abs, d.max_rel) for d in differences)
-        return rows
 
-    def _feeds(self, model: Model, pair: FeedPair) -> list[Mapping[str, np.ndarray[Any, Any]]]:
-        """Inputs at batch sizes 1 and 3 where the batch is dynamic, and those of the second concrete run."""
-        rng = np.random.default_rng(self.seed)
-        feeds = [
-            choose_feeds(model.inputs(), batch=batch, other=None, rng=rng, sample=dict(pair.first)) for batch in BATCHES
-        ]
-        if pair.second is not None:
-            feeds.append(dict(pair.second))
-        unique = {tuple(sorted((k, v.shape) for k, v in f.items())): f for f in feeds}
-        return list(unique.values())
+def compared(claim: str, left: Model, right: Model, bench: Bench, seed: int) -> list[CertificateRow]:
+    """Returns by how much two models differ, at several batch sizes.
+
+    Args:
+        claim: What is shown if they do not.
+        left: One model.
+        right: The other.
+        bench: Holds "feeds".
+        seed: Draws the inputs.
+    """
+    a, b = stand_in(left).model, stand_in(right).model
+    feeds = _feeds(a, bench.take("feeds", FeedPair), seed)
+    # one after the other: two large models at once would take twice the memory
+    expected, found = Runner(a).run(*feeds), Runner(b).run(*feeds)
+    rows: list[CertificateRow] = []
+    for each, left_outputs, right_outputs in zip(feeds, expected, found, strict=True):
+        batch = next((int(v.shape[0]) for v in each.values() if v.ndim), 1)
+        differences = compare(left_outputs, right_outputs)
+        rows.extend(CertificateRow(claim, batch, d.name, d.max_abs, d.max_rel) for d in differences)
+    return rows
+
+
+def check_rows(rows: Sequence[CertificateRow], limit: float) -> None:
+    """Checks that no difference is larger than `limit`, relative to the output's largest magnitude.
+
+    Raises:
+        CertificateError: when one is; the output, the batch size and the deviation are named.
+    """
+    bad = [row for row in rows if not row.max_rel <= limit]
+    if bad:
+        raise CertificateError(_explain(bad[0], limit))
+
+
+def _feeds(model: Model, pair: FeedPair, seed: int) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+    """Inputs at batch sizes 1 and 3 where the batch is dynamic, and those of the second concrete run."""
+    rng = np.random.default_rng(seed)
+    feeds = [
+        choose_feeds(model.inputs(), batch=batch, other=None, rng=rng, sample=dict(pair.first)) for batch in BATCHES
+    ]
+    if pair.second is not None:
+        feeds.append(dict(pair.second))
+    unique = {tuple(sorted((k, v.shape) for k, v in f.items())): f for f in feeds}
+    return list(unique.values())
 
 
 def tolerance(model: Model) -> float:

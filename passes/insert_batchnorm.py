@@ -69,8 +69,8 @@ class InsertBatchnorm(Pass):
 
     @staticmethod
     def _outputs(slim: Model, analysis: Analysis, plan: Plan) -> list[str]:
-        """Output tensors of the convolutions that a shortened group runs through and that can take a norm."""
-        shortened = {
+        """Output tensors of the convolutions that lost channels or tiles, and that can take a norm."""
+        shortened = {layer.node for layer in plan.tiling.layers} | {
             member.node
             for group in analysis.groups
             if len(plan.kept[group.name]) < group.size

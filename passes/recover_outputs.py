@@ -19,6 +19,7 @@ from onnxprune.bridge.walk import peak_bytes
 from onnxprune.core.errors import ModelError
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tiling import Tiling
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis
 from onnxprune.groups.masking import plan_masks, touched
@@ -47,16 +48,19 @@ class RecoverOutputs(Pass):
     options: RecoverOptions = field(default_factory=RecoverOptions)
 
     name = "recover_outputs"
-    needs = ("model", "analysis", "plan", "slim", "data")
+    needs = ("model", "working", "analysis", "plan", "slim", "data")
     gives = ("recovery",)
     edits = ("slim",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Recovers; where that cannot be done, a note says why and "slim" stays as it is."""
-        model, slim = bench.take("model", Model), bench.take("slim", Model)
+        slim, tiling = bench.take("slim", Model), bench.find("tiling", Tiling)
+        # channels may stand in another order since tiles went, and in "working" they stand in the same
+        model = bench.take("model" if tiling is None else "working", Model)
         analysis, plan = bench.take("analysis", Analysis), bench.take("plan", Plan)
         masks = plan_masks(analysis, plan)
-        if not masks:
+        tiles = tiling.masks() if tiling is not None else {}
+        if not masks and not tiles:
             return {"slim": slim, "recovery": _nothing()}
         try:
             batches = self._batches(bench, model, slim)
@@ -71,7 +75,9 @@ class RecoverOutputs(Pass):
             return {"slim": slim, "recovery": _nothing()}
         fit = min(max(round(len(batches) * (1 - self.options.held_out)), 1), len(batches) - 1)
         calibration = Calibration(tuple(batches), fit)
-        found, record = recover(model, slim, calibration, lambda name: touched(analysis, masks, name), self.options)
+        found, record = recover(
+            model, slim, calibration, lambda name: touched(analysis, masks, name), self.options, tiles
+        )
         return {"slim": found, "recovery": record}
 
     def _batches(self, bench: Bench, model: Model, slim: Model) -> list[Inputs]:

@@ -14,6 +14,7 @@ from onnxprune.core.errors import CertificateError, UsageError
 from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tiling import Tiling
 from onnxprune.graph import Model, for_training, narrowed_back
 from onnxprune.groups import Analysis
 from onnxprune.groups.masking import plan_masks, touched
@@ -23,6 +24,7 @@ from onnxprune.train import Samples, TrainOptions
 from onnxprune.train.batching import calibration_inputs, static_batch_size
 from onnxprune.train.bench import find_samples, take_samples
 from onnxprune.train.features import FeatureKeep
+from onnxprune.train.held import Masks
 from onnxprune.train.loop import train
 from onnxprune.train.record import TrainRecord
 from onnxprune.train.schedules import adaptive_scale
@@ -78,6 +80,7 @@ class Retrain(Pass):
             checkpoint=self.checkpoint,
             resume=self.resume and self.checkpoint is not None,
             feature_keep=self._kept_of_features(bench),
+            masks=_tiles(bench, wide),
         )
         write_back(student, wide)
         _check_parity(student, wide, data)
@@ -120,6 +123,16 @@ class Retrain(Pass):
             # a gradual run has one learning rate curve; its cuts lie on the way
             options = replace(options, schedule_start=self.phase.epochs_before, schedule_epochs=self.phase.all_epochs)
         return options
+
+
+def _tiles(bench: Bench, model: Model) -> Masks:
+    """Returns which entries of tiled weights learn, each shaped as its weight."""
+    tiling = bench.find("tiling", Tiling)
+    weights = model.initializers()
+    return {
+        name: np.broadcast_to(mask, tuple(int(n) for n in weights[name].shape))
+        for name, mask in (tiling.masks() if tiling is not None else {}).items()
+    }
 
 
 def _check_parity(student: OnnxModule, slim: Model, data: Samples) -> None:

@@ -54,6 +54,15 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-recover",
 )
+@recipe_option("--pattern", "What goes: channels, or tiles of weights. [default: channels]")
+@recipe_option("--block", "Inputs and outputs of a block of tiles, such as 16x64. [default: auto]", metavar="auto|KxN")
+@recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
+@recipe_option(
+    "--permute",
+    "Let channels change places so that small weights meet in the tiles that go. [default: on]",
+    switch=True,
+    secondary="--no-permute",
+)
 @training_options
 @runtime_options
 @run_options

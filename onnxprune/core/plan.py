@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
+from onnxprune.core.tiling import Tiling
 
 __all__ = ["PLAN_VERSION", "Plan"]
 
@@ -28,6 +29,7 @@ class Plan:
         options: What led here (criterion, allocator, budgets, seed), for the record.
         approximate: Group name → why removing its channels changes a statistic; exact groups
             are absent.
+        tiling: Which tiles of the weights stay once the channels have gone.
     """
 
     model_sha256: str
@@ -35,6 +37,7 @@ class Plan:
     kept: Mapping[str, tuple[int, ...]]
     options: Mapping[str, Any] = field(default_factory=dict)
     approximate: Mapping[str, str] = field(default_factory=dict)
+    tiling: Tiling = field(default_factory=Tiling)
 
     def mask(self, group: str) -> NDArray[np.bool_]:
         """Returns the keep mask of a group: bool [size]."""
@@ -49,6 +52,7 @@ class Plan:
             "model_sha256": self.model_sha256,
             "options": dict(self.options),
             "groups": [self._group(name) for name in self.sizes],
+            **({"tiles": self.tiling.to_record()} if self.tiling.layers else {}),
         }
         return json.dumps(content, indent=1) + "\n"
 
@@ -69,6 +73,7 @@ class Plan:
             groups = [(str(g["name"]), int(g["size"]), tuple(int(i) for i in g["kept"])) for g in content["groups"]]
             approximate = {str(g["name"]): str(g["approximate"]) for g in content["groups"] if "approximate" in g}
             digest, options = str(content["model_sha256"]), dict(content["options"])
+            tiles = dict(content.get("tiles", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"Not an onnxprune plan: {error}. Expected the JSON that `compress` writes.") from error
         if version != PLAN_VERSION:
@@ -78,4 +83,5 @@ class Plan:
                 raise InputError(
                     f"Plan, group {name!r}: kept indices must be ascending, at least one, and within 0..{size - 1}."
                 )
-        return cls(digest, {n: s for n, s, _ in groups}, {n: k for n, _, k in groups}, options, approximate)
+        sizes, kept_of = {n: s for n, s, _ in groups}, {n: k for n, _, k in groups}
+        return cls(digest, sizes, kept_of, options, approximate, Tiling.from_record(tiles) if tiles else Tiling())

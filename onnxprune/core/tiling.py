@@ -101,8 +101,8 @@ class Tiling:
 
     Attributes:
         layers: In graph order.
-        orders: Group name → which of its kept channels stands at each place; groups that are absent
-            stay as they are.
+        orders: Group name → which of its channels stands at each place, those that are pruned included; groups
+            that are absent stay as they are.
     """
 
     layers: tuple[TiledLayer, ...] = ()
@@ -111,3 +111,27 @@ class Tiling:
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """Returns weight → which entries stay, to be broadcast over it."""
         return {layer.weight: layer.weight_mask() for layer in self.layers}
+
+    def to_record(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        return {
+            "orders": {name: list(order) for name, order in self.orders.items()},
+            "layers": [layer.to_record() for layer in self.layers],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Tiling:
+        """Returns the tiling that a record tells of.
+
+        Raises:
+            InputError: when the record is not that of a tiling.
+        """
+        try:
+            orders = {str(name): tuple(int(i) for i in order) for name, order in record["orders"].items()}
+            layers = tuple(TiledLayer.from_record(layer) for layer in record["layers"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"Not the tiles of an onnxprune plan: {error}.") from error
+        for name, order in orders.items():
+            if sorted(order) != list(range(len(order))):
+                raise InputError(f"Plan, order of {name!r}: it must name each of its {len(order)} channels once.")
+        return cls(layers, orders)

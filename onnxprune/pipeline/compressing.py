@@ -35,7 +35,9 @@ from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.measure_cut import MeasureCut
 from onnxprune.passes.meet_latency import MeetLatency
 from onnxprune.passes.open_search import OpenSearch
+from onnxprune.passes.plan_tiles import PlanTiles
 from onnxprune.passes.prune_channels import PruneChannels
+from onnxprune.passes.prune_tiles import PruneTiles
 from onnxprune.passes.recall_decision import RecallDecision
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
@@ -44,7 +46,7 @@ from onnxprune.passes.share_plan import SharePlan
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
-from onnxprune.pipeline.folder import checkpoint_folder, run_folder
+from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
 from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
@@ -97,10 +99,13 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
             decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
             choose = [RecallDecision(decided)] if decided else _decide(recipe, phase, options, set(bench.artifacts))
             run_passes([*_carry(recipe, phase), *choose, *_cut(recipe)], bench, records)
-            plan, allocation = bench.take("plan", Plan), bench.take("allocation", Allocation)
-            if folder is not None:
-                folder.write("plan.json", plan.to_json())
-                folder.decide(phase.number, Decision(plan, allocation, tuple(bench.notes)))
+            _keep_decision(folder, phase, bench)
+            if recipe.pattern == "channels":
+                run_passes(_recover(recipe), bench, records)
+            else:
+                tiled = bool(bench.take("plan", Plan).tiling.layers)
+                run_passes(_tile(recipe, phase, planned=tiled), bench, records)
+                _keep_decision(folder, phase, bench)
             run_passes(_retrain(recipe, phase), bench, records)
         if not team.first:
             return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
@@ -109,6 +114,14 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
         if folder is not None:
             folder.write("report.json", report.to_json())
     return _result(recipe, bench, report)
+
+
+def _keep_decision(folder: RunFolder | None, phase: Phase, bench: Bench) -> None:
+    """Writes down what was decided, for a run that goes on."""
+    plan, allocation = bench.take("plan", Plan), bench.find("allocation", Allocation)
+    if folder is not None and allocation is not None:
+        folder.write("plan.json", plan.to_json())
+        folder.decide(phase.number, Decision(plan, allocation, tuple(bench.notes)))
 
 
 def _result(recipe: Recipe, bench: Bench, report: Report) -> Result:
@@ -157,6 +170,8 @@ def _decide(
     recipe: Recipe, phase: Phase, options: Mapping[str, Any], known: AbstractSet[str] = frozenset()
 ) -> list[Pass]:
     """The passes of one phase that end with a plan."""
+    if recipe.pattern == "tiles":
+        return [KeepEverything()]
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
     timed = recipe.latency is not None and "latency_plan" not in known
     return [
@@ -188,20 +203,36 @@ def _search(recipe: Recipe, phase: Phase) -> OpenSearch:
     return OpenSearch(learning, recipe.search_options, recipe.batchnorm, recipe.from_scratch)
 
 
-def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
-    """The passes that give accuracy back: at once, then by training."""
-    if recipe.data is None:
+def _recover(recipe: Recipe) -> list[Pass]:
+    """The passes that give accuracy back at once, before training begins."""
+    if recipe.data is None or recipe.carries:
         return []
     recovery: list[Pass] = [RecoverOutputs(RecoverOptions(seed=recipe.seed))] if recipe.recover else []
+    return [*([MeasureCut()] if recipe.training_epochs else []), *recovery]
+
+
+def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
+    """The passes that choose tiles, unless that is done, empty the others, and give accuracy back at once."""
+    plan = PlanTiles(
+        recipe.budgets,
+        recipe.tile_allocator,
+        recipe.block_option,
+        recipe.saliency,
+        recipe.permute,
+        recipe.seed,
+        phase,
+    )
+    return [*([] if planned else [plan]), PruneTiles(recipe.seed), *_recover(recipe)]
+
+
+def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
+    """The passes that train what is left."""
+    if recipe.data is None or not recipe.training_epochs:
+        return []
     # weights that learned under masks need no more than that their own statistics are kept up
     norms: list[Pass] = [InsertBatchnorm(recipe.seed, everywhere=recipe.carries)] if recipe.batchnorm else []
-    if recipe.carries:
-        recovery = []
-    if not recipe.training_epochs:
-        return recovery
     return [
-        MeasureCut(),
-        *recovery,
+        *([MeasureCut()] if recipe.carries else []),
         *norms,
         Retrain(
             recipe.train_options(phase.epochs),

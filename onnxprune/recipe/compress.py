@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,10 @@ from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import Constraint, MaskKind, SearchOptions
 from onnxprune.criteria.base import Normalize, Reduce
+from onnxprune.passes.plan_tiles import Saliency
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
+from onnxprune.tiles.blocks import BlockOption, parse_block
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
@@ -38,6 +40,10 @@ class CompressKeywords(TrainingKeywords, total=False):
     search_carry: bool
     from_scratch: bool
     recover: bool
+    pattern: str
+    block: str
+    saliency: str
+    permute: bool
 
 
 class Recipe(TrainingFields):
@@ -69,6 +75,11 @@ class Recipe(TrainingFields):
         from_scratch: Whether "dsa" begins with fresh weights instead of trained ones, and retraining goes
             on from them.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
+        pattern: What goes: whole "channels", or "tiles" of weights (`onnxprune.tiles`).
+        block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator.
+        saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
+            fisher where there are data.
+        permute: Whether channels may change places so that small weights meet in the tiles that go.
     """
 
     model: ModelSource
@@ -92,6 +103,20 @@ class Recipe(TrainingFields):
     search_carry: bool = False
     from_scratch: bool = False
     recover: bool = True
+    pattern: Literal["channels", "tiles"] = "channels"
+    block: str = "auto"
+    saliency: Saliency = "auto"
+    permute: bool = True
+
+    @property
+    def block_option(self) -> BlockOption:
+        """The block of tiles that was asked for, None for what suits the operator."""
+        return parse_block(self.block)
+
+    @property
+    def tile_allocator(self) -> str:
+        """Name of the allocator that shares the budget out over tiles."""
+        return "global" if self.allocator == "auto" else self.allocator
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -114,6 +139,8 @@ class Recipe(TrainingFields):
     @property
     def learns(self) -> bool:
         """Whether keep ratios are learned on data."""
+        if self.pattern == "tiles":
+            return False
         if self.allocator != "auto":
             return self.allocator in LEARNING
         if self.from_scratch or self.search_carry:
@@ -144,6 +171,7 @@ class Recipe(TrainingFields):
                 "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
                 "--flops 0.5."
             )
+        self._check_tiles()
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:
@@ -174,3 +202,20 @@ class Recipe(TrainingFields):
             other = seen.setdefault(path.resolve(), name)
             if other != name:
                 raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")
+
+    def _check_tiles(self) -> None:
+        _ = self.block_option
+        if self.pattern != "tiles":
+            return
+        for name, given in (("--latency", self.latency), ("--memory", self.memory)):
+            if given is not None:
+                raise UsageError(f"{name} is met by channels. With --pattern tiles give --flops, --params or --size.")
+        if self.allocator in LEARNING:
+            raise UsageError(
+                f"--allocator {self.allocator} learns about channels. With --pattern tiles choose global, uniform, "
+                "greedy or knapsack."
+            )
+        if self.from_scratch or self.search_carry:
+            raise UsageError(
+                "--from-scratch and --search-carry are ways of dsa, which learns about channels, not tiles."
+            )

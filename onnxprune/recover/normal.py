@@ -7,7 +7,8 @@ of weight and bias minimises
 
     (S_xx + λ I) Δ = S_xr,   δ = r̄ − x̄ Δ,
 
-where S are covariances (second moments about zero where the bias is fixed and δ = 0). As the
+where S are covariances (second moments about zero where the bias is fixed and δ = 0). Where outputs read
+some columns only, the rows and columns of the others are left out, for each set of columns by itself. As the
 unknown is the change, λ → ∞ leaves the pruned weight and corrects the bias alone. The error of
 any Δ, δ on other rows follows from their sums, so that ridges are compared without touching
 the rows again. The formulas hold for each group of a grouped layer.
@@ -23,9 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Change", "RowSums", "solve"]
+__all__ = ["Change", "RowSums", "Support", "solve"]
 
 Float64 = NDArray[np.float64]
+Support = NDArray[np.bool_]
 _SMALLEST = 1e-30
 
 
@@ -80,13 +82,14 @@ class RowSums:
         return max(total, 0.0) / max(self.count, 1)
 
 
-def solve(sums: RowSums, ridge: float, *, intercept: bool) -> Change:
+def solve(sums: RowSums, ridge: float, *, intercept: bool, support: Support | None = None) -> Change:
     """Returns the best change for the summed rows.
 
     Args:
         sums: At least one row.
         ridge: Relative to the mean of the diagonal of S_xx; infinity changes the bias alone.
         intercept: Whether the bias may change.
+        support: Which weights may change, bool [group, columns, outputs]; None for all.
     """
     n = sums.count
     mean_r = sums.r / n if intercept else np.zeros_like(sums.r)
@@ -100,5 +103,18 @@ def solve(sums: RowSums, ridge: float, *, intercept: bool) -> Change:
     # a group whose inputs never move has nothing to solve, and must not make the system singular
     damping = np.where(level > _SMALLEST, ridge * level, 1.0)
     sxx[:, np.arange(columns), np.arange(columns)] += damping[:, None]
-    weight: Float64 = np.asarray(np.linalg.solve(sxx, sxr), np.float64)
+    weight = np.asarray(np.linalg.solve(sxx, sxr), np.float64) if support is None else _within(sxx, sxr, support)
     return Change(weight, mean_r - np.einsum("gk,gkm->gm", mean_x, weight) if intercept else mean_r)
+
+
+def _within(sxx: Float64, sxr: Float64, support: Support) -> Float64:
+    """Solves for outputs that read the same columns together: float64 [group, columns, outputs], zero elsewhere."""
+    weight = np.zeros_like(sxr)
+    for group, reads in enumerate(support):
+        patterns, which = np.unique(reads, axis=1, return_inverse=True)
+        for number, pattern in enumerate(patterns.T):
+            columns, outputs = np.flatnonzero(pattern), np.flatnonzero(which.reshape(-1) == number)
+            if len(columns):
+                found = np.linalg.solve(sxx[group][np.ix_(columns, columns)], sxr[group][np.ix_(columns, outputs)])
+                weight[group][np.ix_(columns, outputs)] = found
+    return weight

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onnxprune.bridge.linear import LinearLayer
 from onnxprune.bridge.rows import column_count, from_matrix, to_matrix
-from onnxprune.recover.normal import Change, RowSums, solve
+from onnxprune.recover.normal import Change, RowSums, Support, solve
 from onnxprune.recover.options import RecoverOptions
 from onnxprune.recover.record import LayerRecovery
 from onnxprune.recover.sweep import Rows, Sweep
@@ -27,7 +27,13 @@ GAIN = 1e-3
 """The least share of an error that a change must take away on held-out samples to be kept."""
 
 
-def refit(sweep: Sweep, layer: LinearLayer, options: RecoverOptions, rng: np.random.Generator) -> LayerRecovery:
+def refit(
+    sweep: Sweep,
+    layer: LinearLayer,
+    options: RecoverOptions,
+    rng: np.random.Generator,
+    mask: NDArray[np.bool_] | None = None,
+) -> LayerRecovery:
     """Returns what was done to a layer that the sweep has arrived at.
 
     Args:
@@ -35,6 +41,7 @@ def refit(sweep: Sweep, layer: LinearLayer, options: RecoverOptions, rng: np.ran
         layer: The layer.
         options: Ridges and limits.
         rng: Draws rows.
+        mask: Which entries of the weight may change, bool, to be broadcast over it; None for all.
     """
     columns = column_count(layer)
     if columns > options.max_columns:
@@ -44,7 +51,8 @@ def refit(sweep: Sweep, layer: LinearLayer, options: RecoverOptions, rng: np.ran
         return LayerRecovery(layer.label, 0.0, math.nan, False, "sees what the original sees")
     fit, held = sums
     before = held.error()
-    best, error, ridge = _best(fit, held, options.ridges, layer.own_bias)
+    support = None if mask is None else _support(layer, mask)
+    best, error, ridge = _best(fit, held, options.ridges, layer.own_bias, support)
     kept = error < (1 - GAIN) * before and _apply(sweep, layer, best)
     reason = _reason(kept, ridge)
     return LayerRecovery(layer.label, before / spread, error / spread, kept, reason)
@@ -68,10 +76,19 @@ def _sum(rows: Iterable[Rows]) -> tuple[tuple[RowSums, RowSums] | None, float]:
     return sums, max(spread, 1e-30)
 
 
-def _best(fit: RowSums, held: RowSums, ridges: tuple[float, ...], intercept: bool) -> tuple[Change, float, float]:
+def _support(layer: LinearLayer, mask: NDArray[np.bool_]) -> Support:
+    """The mask as the layer's matrix: bool [group, columns, outputs]."""
+    shape = [int(n) for n in layer.node.inputs[layer.slot].shape]
+    found: Support = to_matrix(layer, np.broadcast_to(mask, shape)) != 0
+    return found
+
+
+def _best(
+    fit: RowSums, held: RowSums, ridges: tuple[float, ...], intercept: bool, support: Support | None
+) -> tuple[Change, float, float]:
     """The change with the least held-out error, that error, and its ridge."""
     tried = [*ridges, math.inf] if intercept else list(ridges)
-    found = [(solve(fit, ridge, intercept=intercept), ridge) for ridge in tried]
+    found = [(solve(fit, ridge, intercept=intercept, support=support), ridge) for ridge in tried]
     errors = [held.error(change) for change, _ in found]
     best = int(np.argmin(errors))
     return found[best][0], errors[best], found[best][1]

@@ -25,7 +25,10 @@ from onnxprune.recover.refit import GAIN, refit
 from onnxprune.recover.statistics import find_norms, restate, shift
 from onnxprune.recover.sweep import Calibration, Cuts, Sweep
 
-__all__ = ["recover"]
+__all__ = ["WeightMasks", "recover"]
+
+WeightMasks = Mapping[str, NDArray[np.bool_]]
+_NO_MASKS: WeightMasks = {}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,12 @@ class _Site:
 
 
 def recover(
-    model: Model, slim: Model, calibration: Calibration, cuts: Cuts, options: RecoverOptions
+    model: Model,
+    slim: Model,
+    calibration: Calibration,
+    cuts: Cuts,
+    options: RecoverOptions,
+    masks: WeightMasks = _NO_MASKS,
 ) -> tuple[Model, RecoveryRecord]:
     """Returns the pruned model with weights set right, and what was done.
 
@@ -54,6 +62,8 @@ def recover(
         calibration: Samples; at least one batch to fit and one held out.
         cuts: What each tensor of the original lost.
         options: Methods and limits.
+        masks: Weight → which of its entries may be other than zero, bool, to be broadcast over it; all of a weight
+            that is absent.
 
     Raises:
         DataError: when there are too few batches.
@@ -72,7 +82,7 @@ def recover(
     start = error = Sweep(model, current, held_out, cuts, ()).error()
     stages: list[StageRecovery] = []
     for method in options.methods:
-        stage, changed = _run(method, model, current, calibration, cuts, options, error)
+        stage, changed = _run(method, model, current, calibration, cuts, options, masks, error)
         stages.append(stage)
         if stage.kept:
             error = stage.error_after
@@ -90,6 +100,7 @@ def _run(
     calibration: Calibration,
     cuts: Cuts,
     options: RecoverOptions,
+    masks: WeightMasks,
     before: float,
 ) -> tuple[StageRecovery, Mapping[str, NDArray[Any]]]:
     """One stage: its record, and the initializers that it changes."""
@@ -100,7 +111,7 @@ def _run(
     layers = []
     for site in sites:
         sweep.arrive(site.output, site.aims)
-        layers.append(_visit(method, sweep, site, options, rng))
+        layers.append(_visit(method, sweep, site, options, rng, masks))
         sweep.leave(site.aims)
     if not any(layer.kept for layer in layers):
         after, reason = before, "no layer gained"
@@ -128,10 +139,15 @@ def _sites(method: Method, model: Model, slim: Model) -> list[_Site]:
 
 
 def _visit(
-    method: Method, sweep: Sweep, site: _Site, options: RecoverOptions, rng: np.random.Generator
+    method: Method,
+    sweep: Sweep,
+    site: _Site,
+    options: RecoverOptions,
+    rng: np.random.Generator,
+    masks: WeightMasks,
 ) -> LayerRecovery:
     if not isinstance(site.what, LinearLayer):
         return restate(sweep, site.what) if method == "moments" else shift(sweep, site.what)
     if method == "least_squares":
-        return refit(sweep, site.what, options, rng)
+        return refit(sweep, site.what, options, rng, masks.get(site.what.weight))
     return match(sweep, site.what, options, rng, scale=method == "moments")

@@ -78,7 +78,7 @@ def make_members(
     patterns: Mapping[str, Pattern],
     *,
     counts: Mapping[str, int] | None = None,
-    weights: Mapping[str, float] | None = None,
+    fixed: bool = False,
 ) -> list[Member]:
     """Returns the sites as members of one search, their variables named as the groups.
 
@@ -88,9 +88,9 @@ def make_members(
         saliencies: Weight → X of what is left of it, float64 [K, N].
         patterns: Weight → which entries may stay.
         counts: Group → channels that it keeps; all where absent.
-        weights: Weight → how much its mass counts; 1 where absent.
+        fixed: Whether all channels stay where they are.
     """
-    names, found = movable_groups(analysis, sites), []
+    names, found = {} if fixed else movable_groups(analysis, sites), []
     kept = {analysis.atoms[name]: count for name, count in (counts or {}).items() if name in analysis.atoms}
     for site in sites:
         axes = analysis.inference.axes(site.weight)
@@ -101,7 +101,6 @@ def make_members(
                 axis_segments(axes[site.input_axis], names, kept),
                 axis_segments(axes[site.output_axis], names, kept),
                 patterns[site.weight],
-                (weights or {}).get(site.weight, 1.0),
             )
         )
     return found

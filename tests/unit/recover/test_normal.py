@@ -73,3 +73,31 @@ def test_more_columns_than_rows_are_solved():
     change = solve(_sums(x, r, parts=()), 1e-3, intercept=True)
     assert np.isfinite(change.weight).all()
     assert _sums(x, r, parts=()).error(change) < 0.1 * _sums(x, r, parts=()).error()
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_what_may_not_change_does_not_and_the_rest_is_fitted_without_it(intercept):
+    x, r = _rows()
+    rng = np.random.default_rng(4)
+    support = rng.random((2, 5, 3)) < 0.5
+    support[0, :, 0], support[1, :, 1], support[1, :, 2] = False, True, support[1, :, 0]
+    change = solve(_sums(x, r), 1e-12, intercept=intercept, support=support)
+    assert not change.weight[~support].any()
+    for g in range(2):
+        for output in range(3):
+            columns = x[g][:, support[g, :, output]]
+            seen = np.hstack([columns, np.ones((len(columns), 1))]) if intercept else columns
+            expected = np.linalg.lstsq(seen, r[g, :, output], rcond=None)[0]
+            count = columns.shape[1]
+            np.testing.assert_allclose(change.weight[g, support[g, :, output], output], expected[:count], rtol=1e-6)
+            np.testing.assert_allclose(
+                change.bias[g, output], expected[count] if intercept else 0, rtol=1e-6, atol=1e-9
+            )
+
+
+def test_full_support_is_no_restriction():
+    sums = _sums(*_rows())
+    whole = solve(sums, 1e-3, intercept=True)
+    same = solve(sums, 1e-3, intercept=True, support=np.ones((2, 5, 3), dtype=np.bool_))
+    np.testing.assert_allclose(same.weight, whole.weight, rtol=1e-9)
+    np.testing.assert_allclose(same.bias, whole.bias, rtol=1e-9)

@@ -16,8 +16,8 @@ from onnxprune.tiles.axis import Segment
 from onnxprune.tiles.axis import axis_order as segment_order
 from onnxprune.tiles.balanced_tiles import BalancedTiles
 from onnxprune.tiles.network import as_matrix, axis_segments, from_matrix, make_members, movable_groups
-from onnxprune.tiles.saliency import saliency
-from onnxprune.tiles.search import search
+from onnxprune.tiles.permutation import search
+from onnxprune.tiles.saliency import measure_saliency
 
 A, B, C = Atom(3), Atom(2), Atom(4)
 NAMES = {A: "a", B: "b"}
@@ -59,7 +59,7 @@ def test_of_heads_and_their_channels_the_larger_one_moves():
 def _members(item, plan=None):
     sites = find_tile_sites(item.analysis).sites
     model = item.model if plan is None else prune(item.model, item.analysis, plan)
-    found = {site.weight: saliency(as_matrix(model.read(site.weight), site)) for site in sites}
+    found = {site.weight: measure_saliency(as_matrix(model.read(site.weight), site)) for site in sites}
     counts = None if plan is None else {name: len(kept) for name, kept in plan.kept.items()}
     patterns = {site.weight: BalancedTiles(2, 2, 0.5) for site in sites}
     return sites, make_members(item.analysis, sites, found, patterns, counts=counts)
@@ -115,7 +115,7 @@ def test_orders_that_were_found_prune_the_moved_model_as_stated():
     moved = reordered(item.model, item.analysis, found.orders)
     for site in sites:
         one = found.members[site.weight]
-        there = saliency(as_matrix(moved.read(site.weight), site))
+        there = measure_saliency(as_matrix(moved.read(site.weight), site))
         mask = np.repeat(np.repeat(one.choice, 2, axis=0), 2, axis=1)[: there.shape[0], : there.shape[1]]
         assert there[~mask].sum() == pytest.approx(one.pruned.found, abs=1e-9)
         stays = from_matrix(one.mask, site) * item.model.read(site.weight)

@@ -1,0 +1,62 @@
+"""Which blocks a weight is cut into.
+
+A block is bk inputs by T outputs. The one that is asked for, or the one that the operator's kernel likes best,
+is halved until it divides the weight. A weight of fewer than two blocks of inputs has nothing to choose between and
+stays dense (TETRIS shrinks blocks to the same end).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from onnxprune.core.errors import UsageError
+
+__all__ = ["BlockOption", "fit_block", "parse_block"]
+
+BlockOption = tuple[int, int] | None
+"""Inputs and outputs of a block; None for what suits the operator."""
+
+_PREFERRED: dict[str, tuple[int, int]] = {"MatMul": (1, 32), "Conv": (1, 8)}
+_LEAST_TILE = 4
+_LEAST_BLOCKS = 2
+_FORM = re.compile(r"(\d+)[x×](\d+)")
+
+
+def parse_block(text: str | None) -> BlockOption:
+    """Returns the block that "16x64" names, or None for "auto".
+
+    Raises:
+        UsageError: when the text is neither.
+    """
+    if text is None or text == "auto":
+        return None
+    found = _FORM.fullmatch(text.strip())
+    block = (int(found[1]), int(found[2])) if found else (0, 0)
+    if min(block) < 1:
+        raise UsageError(f"--block {text}: give inputs and outputs of a block, such as 16x64, or auto.")
+    return block
+
+
+def fit_block(
+    operator: Literal["MatMul", "Conv"], inputs: int, outputs: int, wanted: BlockOption = None
+) -> tuple[int, int] | str:
+    """Returns the block of a weight, or why it has none.
+
+    Args:
+        operator: What computes with it.
+        inputs: K.
+        outputs: N.
+        wanted: The block to come near to.
+    """
+    block, tile = wanted or _PREFERRED[operator]
+    while inputs % block or inputs // block < _LEAST_BLOCKS:
+        if block == 1:
+            return f"it has {inputs} input{'s' * (inputs > 1)}, and blocks need a choice between two"
+        block //= 2
+    least = min(_LEAST_TILE, tile)
+    while outputs % tile:
+        if tile // 2 < least:
+            return f"its {outputs} outputs cannot be cut into tiles of {least} or more"
+        tile //= 2
+    return block, tile

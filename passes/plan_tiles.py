@@ -1,0 +1,247 @@
+"""plan_tiles: which tiles of which weights stay, and in which order of channels.
+
+Channels have gone by now. Each weight that can be cut gets blocks and tiles that divide it; channels of coupled
+groups are put in an order under which small weights meet (TETRIS, Ji et al. 2018); the budget is shared
+out over the ranks of blocks (`onnxprune.tiles.levels`), and the best blocks of each tile stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from onnxprune.allocate import ALLOCATORS, Problem
+from onnxprune.core.allocation import Allocation
+from onnxprune.core.budget import Budget
+from onnxprune.core.errors import ModelError
+from onnxprune.core.phases import Phase
+from onnxprune.core.plan import Plan
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_site import TileSite
+from onnxprune.core.tiling import TiledLayer, Tiling
+from onnxprune.cost import COSTS
+from onnxprune.cost.size import element_bytes
+from onnxprune.criteria.base import Unit
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders
+from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, measure_saliency, search
+from onnxprune.tiles.arrays import Floats
+from onnxprune.tiles.blocks import BlockOption, fit_block
+from onnxprune.tiles.levels import Level, level_costs, level_groups, level_worth
+from onnxprune.tiles.network import as_matrix, make_members
+from onnxprune.train.bench import find_samples
+from onnxprune.trial.probe import Probe
+
+__all__ = ["PlanTiles", "Saliency", "take_free_orders"]
+
+Saliency = Literal["auto", "magnitude", "fisher"]
+RESOURCES = ("flops", "params", "size")
+_INDEX_BYTES = 8
+_SHOWN = 8
+_QUICK = SearchOptions(starts=("none", "sorted", "soft"), kicks=0)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A weight that can be cut, as it is by now."""
+
+    site: TileSite
+    inputs: int
+    outputs: int
+    block: int
+    tile: int
+    costs: Mapping[str, float]
+
+    @property
+    def blocks(self) -> int:
+        return self.inputs // self.block
+
+
+@dataclass(frozen=True)
+class PlanTiles(Pass):
+    """Gives "allocation", of blocks to layers; edits "plan" by its tiling.
+
+    Attributes:
+        budgets: What the slim model may cost; all must hold.
+        allocator: Name of an allocator that needs no data.
+        block: Inputs and outputs of a block; None for what suits the operator.
+        saliency: What an entry is worth: "magnitude", "fisher" (what the outputs lose with it, on data), or "auto",
+            which is fisher where there are data that the model can be differentiated on.
+        permute: Whether channels may change places.
+        seed: Of the search for orders, and of what is drawn for "fisher".
+        phase: Which phase of how many; later ones keep the orders of the first.
+        options: Of the search.
+    """
+
+    budgets: tuple[Budget, ...]
+    allocator: str = "global"
+    block: BlockOption = None
+    saliency: Saliency = "auto"
+    permute: bool = True
+    seed: int = 0
+    phase: Phase = field(default_factory=Phase)
+    options: SearchOptions = field(default_factory=SearchOptions)
+
+    name = "plan_tiles"
+    needs = ("original", "model", "analysis", "shapes", "plan", "slim")
+    gives = ("allocation",)
+    edits = ("plan",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Plans.
+
+        Raises:
+            ModelError: when no weight can be cut; the reasons are listed.
+            BudgetError: when no tiling meets the budgets; the reachable range is printed.
+        """
+        view, slim = take_free_orders(bench), bench.take("slim", Model)
+        layers = self._layers(view, slim)
+        matrices, unit = self._matrices(bench, slim, layers)
+        earlier = bench.find("tiling", Tiling)
+        permute = self.permute and earlier is None
+        problem = self._problem(bench, view, slim, layers, matrices, unit, None)
+        even = ALLOCATORS.get("uniform")().solve(problem)
+        found = self._found(view, layers, matrices, even, _QUICK, permute=permute)
+        problem = self._problem(bench, view, slim, layers, matrices, unit, found)
+        allocation = ALLOCATORS.get(self.allocator)().solve(problem)
+        for note in allocation.notes:
+            bench.note(note)
+        found = self._found(view, layers, matrices, allocation, self.options, permute=permute)
+        kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
+        orders = view.lifted(found.orders) if earlier is None else earlier.orders
+        tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
+        return {"allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
+
+    def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
+        sites = find_tile_sites(view.analysis)
+        weights, found, refused = slim.initializers(), [], dict(sites.refused)
+        for site in sites.sites:
+            shape = [int(n) for n in weights[site.weight].shape]
+            inputs, outputs = shape[site.input_axis], shape[site.output_axis]
+            block = fit_block(site.operator, inputs, outputs, self.block)
+            if isinstance(block, str):
+                refused[site.node] = block
+                continue
+            params = float(np.prod(shape))
+            costs = {
+                "flops": float(view.analysis.node_macs[site.node](view.counts)),
+                "params": params,
+                "size": params * element_bytes(weights[site.weight]),
+            }
+            index = _INDEX_BYTES * (inputs // block[0]) * (outputs // block[1])
+            found.append(_Layer(site, inputs, outputs, *block, {**costs, "size": costs["size"] + index}))
+        if not found:
+            reasons = [f"'{node}': {why}" for node, why in refused.items()]
+            more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+            raise ModelError(
+                f"No weight of this model can be cut into tiles. {'; '.join(reasons[:_SHOWN]) or 'There are none'}"
+                f"{more}. Use --pattern channels."
+            )
+        return found
+
+    def _matrices(self, bench: Bench, slim: Model, layers: list[_Layer]) -> tuple[dict[str, Floats], Unit]:
+        """Returns weight → saliency of its entries, summed over the kernel, float64 [K, N]; and their unit."""
+        data = find_samples(bench, "data") if self.saliency != "magnitude" else None
+        if data is not None:
+            try:
+                losses = Probe(slim, bench.take("analysis", Analysis), data, seed=self.seed).entry_losses(
+                    layer.site.weight for layer in layers
+                )
+            except ModelError as error:
+                bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
+            else:
+                sites = {layer.site.weight: layer.site for layer in layers}
+                return {name: as_matrix(found, sites[name]).sum(axis=2) for name, found in losses.items()}, "loss"
+        return {
+            layer.site.weight: measure_saliency(as_matrix(slim.read(layer.site.weight).astype(np.float64), layer.site))
+            for layer in layers
+        }, "share"
+
+    def _problem(
+        self,
+        bench: Bench,
+        view: FreeOrders,
+        slim: Model,
+        layers: list[_Layer],
+        matrices: Mapping[str, Floats],
+        unit: Unit,
+        found: Found | None,
+    ) -> Problem:
+        """Returns what the allocator is given: a group for each layer, of as many channels as it has blocks."""
+        levels = tuple(Level(layer.site.node, layer.blocks, layer.costs) for layer in layers)
+        whole = {
+            name: float(COSTS.get(name)().polynomial(view.analysis, bench.take("model", Model))(view.counts))
+            for name in RESOURCES
+        }
+        whole["size"] += sum(level.costs["size"] for level in levels) - sum(
+            layer.costs["params"] * element_bytes(slim.initializers()[layer.site.weight]) for layer in layers
+        )
+        costs = level_costs(levels, whole)
+        original = bench.find("original_costs", dict) or {}
+        limits = {
+            budget.resource: self.phase.limit(
+                budget.limit(original.get(budget.resource, whole[budget.resource])), whole[budget.resource]
+            )
+            for budget in self.budgets
+        }
+        worth = {layer.site.node: _worth(layer, matrices[layer.site.weight], found, unit) for layer in layers}
+        return Problem(level_groups(levels), worth, costs, limits, 1, unit=unit)
+
+    def _found(
+        self,
+        view: FreeOrders,
+        layers: list[_Layer],
+        matrices: Mapping[str, Floats],
+        allocation: Allocation,
+        options: SearchOptions,
+        *,
+        permute: bool,
+    ) -> Found:
+        """Returns the orders under which an allocation prunes least, and what each layer keeps in them."""
+        patterns = {
+            layer.site.weight: BalancedTiles(layer.block, layer.tile, allocation.kept[layer.site.node] / layer.blocks)
+            for layer in layers
+        }
+        members = make_members(
+            view.analysis, [layer.site for layer in layers], matrices, patterns, counts=view.counts, fixed=not permute
+        )
+        return search(members, options, np.random.default_rng(self.seed))
+
+
+def take_free_orders(bench: Bench) -> FreeOrders:
+    """Returns the groups whose order is free, of what the run's plan leaves."""
+    return free_orders(
+        bench.take("model", Model),
+        bench.take("shapes", ConcreteShapes),
+        bench.take("analysis", Analysis),
+        bench.take("plan", Plan),
+    )
+
+
+def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Floats:
+    """Returns what each rank of a layer's blocks is worth, float64 [blocks], descending."""
+    pattern = BalancedTiles(layer.block, layer.tile, 1.0)
+    orders = () if found is None else (found.members[layer.site.weight].rows, found.members[layer.site.weight].columns)
+    worth = level_worth(block_sums(pattern, matrix, *orders))
+    mean = float(worth.mean())
+    return worth / mean if unit == "share" and mean > 0 else worth
+
+
+def _tiled(layer: _Layer, found: Found) -> TiledLayer:
+    member = found.members[layer.site.weight]
+    kept = tuple(tuple(int(block) for block in np.flatnonzero(tile)) for tile in member.choice.T)
+    site = layer.site
+    return TiledLayer(
+        site.node,
+        site.weight,
+        site.operator,
+        site.input_axis,
+        layer.inputs,
+        layer.outputs,
+        layer.block,
+        layer.tile,
+        kept,
+    )
