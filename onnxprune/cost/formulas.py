@@ -6,6 +6,7 @@
     Einsum          Π of the sizes of all letters, where there are two operands or more
     LSTM, GRU, RNN  positions × batch × (elements of W + elements of R)
     attention       see `attention_formulas`
+    block-sparse    elements of the output × Π of the inputs that a tile keeps and the kernel's positions
 
 Element-wise work, pooling and normalisation are not counted. Quantised operators count as the
 operator they quantise.
@@ -59,6 +60,8 @@ def uncounted_nodes(nodes: Iterable[gs.Node], shapes: Shapes) -> tuple[str, ...]
 
 
 def _formula(node: gs.Node) -> Formula | None:
+    if node.domain == _OWN_DOMAIN:
+        return next((count for name, count in _BLOCK_SPARSE.items() if node.op.startswith(name)), None)
     return _FORMULAS.get(("" if node.domain in (None, "", "ai.onnx") else node.domain, node.op))
 
 
@@ -103,6 +106,14 @@ def _matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
     return math.prod(output) * _given(inputs, 0)[-1]
 
 
+def _block_sparse_matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    return math.prod(output) * _given(inputs, 1)[1]
+
+
+def _block_sparse_conv(node: gs.Node, inputs: Inputs, output: Shape) -> int:
+    return math.prod(output) * math.prod(_given(inputs, 1)[1:])
+
+
 def _einsum(node: gs.Node, inputs: Inputs, output: Shape) -> int:
     if len(inputs) < 2:
         return 0
@@ -133,6 +144,12 @@ def _recurrent(node: gs.Node, inputs: Inputs, output: Shape) -> int:
 
 
 _CONTRIB = "com.microsoft"
+_OWN_DOMAIN = "onnxprune"
+# the operator's name goes on with that of the activation that it ends with
+_BLOCK_SPARSE: Mapping[str, Formula] = {
+    "BlockSparseMatMul": _block_sparse_matmul,
+    "BlockSparseConv": _block_sparse_conv,
+}
 _FORMULAS: Mapping[tuple[str, str], Formula] = {
     ("", "Attention"): attention,
     ("", "Conv"): _conv(1),
