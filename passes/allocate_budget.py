@@ -17,6 +17,7 @@ from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis
 from onnxprune.passes.learn_latency import LatencyPlan
+from onnxprune.passes.score_tiles import TileLevels
 from onnxprune.trial.searcher import DataSearcher
 
 __all__ = ["AllocateBudget"]
@@ -84,19 +85,24 @@ class AllocateBudget(Pass):
         latency = bench.find("latency_plan", LatencyPlan)
         if latency is not None:
             costs["latency"] = latency.cost
+        levels = bench.find("tile_levels", TileLevels)
+        if levels is not None:
+            costs = {name: levels.cost(name, cost) for name, cost in costs.items()}
         original = bench.find("original_costs", dict) or {}
         limits: dict[str, float] = {}
+        groups = (*analysis.groups, *(levels.groups if levels is not None else ()))
+        everything = {group.name: group.size for group in groups}
         for budget in self.budgets:
             parts = memory_polynomials(analysis, model) if budget.resource == "memory" else {}
             costs |= parts
             bounded = list(parts) or [budget.resource]
-            whole = max(float(costs[name](analysis.sizes)) for name in bounded)
+            whole = max(float(costs[name](everything)) for name in bounded)
             # a share is of the model as it was given, which folding may have made cheaper
             limit = budget.limit(original.get(budget.resource, whole))
             limits |= dict.fromkeys(bounded, self.phase.limit(limit, whole))
         return Problem(
-            analysis.groups,
-            scored.values,
+            groups,
+            {**scored.values, **(levels.worth if levels is not None else {})},
             costs,
             {resource: limit * scales.get(resource, 1.0) for resource, limit in limits.items()},
             self.align,
@@ -116,5 +122,6 @@ class AllocateBudget(Pass):
         searcher = bench.find("searcher", DataSearcher)
         if searcher is not None and searcher.importances is not None:
             scores = searcher.importances
-        plan = select_channels(allocation, scores, digest, self.options, approximate)
+        counts = {name: allocation.kept[name] for name in analysis.sizes}
+        plan = select_channels(replace(allocation, kept=counts), scores, digest, self.options, approximate)
         return {"allocation": allocation, "plan": plan}

@@ -7,7 +7,7 @@ out over the ranks of blocks (`onnxprune.tiles.levels`), and the best blocks of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from onnxprune.tiles.network import as_matrix, make_members
 from onnxprune.train.bench import find_samples
 from onnxprune.trial.probe import Probe
 
-__all__ = ["PlanTiles", "Saliency", "take_free_orders"]
+__all__ = ["PlanTiles", "Saliency", "entry_worth", "take_free_orders"]
 
 Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
@@ -62,7 +62,7 @@ class _Layer:
 
 @dataclass(frozen=True)
 class PlanTiles(Pass):
-    """Gives "allocation", of blocks to layers; edits "plan" by its tiling.
+    """Gives "tile_allocation", of blocks to layers; edits "plan" by its tiling.
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
@@ -87,7 +87,7 @@ class PlanTiles(Pass):
 
     name = "plan_tiles"
     needs = ("original", "model", "analysis", "shapes", "plan", "slim")
-    gives = ("allocation",)
+    gives = ("tile_allocation",)
     edits = ("plan",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
@@ -99,7 +99,7 @@ class PlanTiles(Pass):
         """
         view, slim = take_free_orders(bench), bench.take("slim", Model)
         layers = self._layers(view, slim)
-        matrices, unit = self._matrices(bench, slim, layers)
+        matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
         problem = self._problem(bench, view, slim, layers, matrices, unit, None)
@@ -113,7 +113,7 @@ class PlanTiles(Pass):
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
         tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
-        return {"allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
+        return {"tile_allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
 
     def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
@@ -141,24 +141,6 @@ class PlanTiles(Pass):
                 f"{more}. Use --pattern channels."
             )
         return found
-
-    def _matrices(self, bench: Bench, slim: Model, layers: list[_Layer]) -> tuple[dict[str, Floats], Unit]:
-        """Returns weight → saliency of its entries, summed over the kernel, float64 [K, N]; and their unit."""
-        data = find_samples(bench, "data") if self.saliency != "magnitude" else None
-        if data is not None:
-            try:
-                losses = Probe(slim, bench.take("analysis", Analysis), data, seed=self.seed).entry_losses(
-                    layer.site.weight for layer in layers
-                )
-            except ModelError as error:
-                bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
-            else:
-                sites = {layer.site.weight: layer.site for layer in layers}
-                return {name: as_matrix(found, sites[name]).sum(axis=2) for name, found in losses.items()}, "loss"
-        return {
-            layer.site.weight: measure_saliency(as_matrix(slim.read(layer.site.weight).astype(np.float64), layer.site))
-            for layer in layers
-        }, "share"
 
     def _problem(
         self,
@@ -209,6 +191,31 @@ class PlanTiles(Pass):
             view.analysis, [layer.site for layer in layers], matrices, patterns, counts=view.counts, fixed=not permute
         )
         return search(members, options, np.random.default_rng(self.seed))
+
+
+def entry_worth(
+    bench: Bench, model: Model, sites: Sequence[TileSite], saliency: Saliency, seed: int
+) -> tuple[dict[str, Floats], Unit]:
+    """Returns weight → what its entries are worth, summed over the kernel, float64 [K, N]; and in which unit.
+
+    Args:
+        bench: Holds "analysis", and perhaps "data".
+        model: Holds the weights.
+        sites: What is asked for.
+        saliency: "magnitude", "fisher" or "auto".
+        seed: Of what is drawn for fisher.
+    """
+    data = find_samples(bench, "data") if saliency != "magnitude" else None
+    if data is not None:
+        probe = Probe(model, bench.take("analysis", Analysis), data, seed=seed)
+        try:
+            losses = probe.entry_losses(site.weight for site in sites)
+        except ModelError as error:
+            bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
+        else:
+            return {site.weight: as_matrix(losses[site.weight], site).sum(axis=2) for site in sites}, "loss"
+    wide = {site.weight: as_matrix(model.read(site.weight).astype(np.float64), site) for site in sites}
+    return {name: measure_saliency(matrix) for name, matrix in wide.items()}, "share"
 
 
 def take_free_orders(bench: Bench) -> FreeOrders:

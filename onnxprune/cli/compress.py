@@ -54,7 +54,7 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-recover",
 )
-@recipe_option("--pattern", "What goes: channels, or tiles of weights. [default: channels]")
+@recipe_option("--pattern", "What goes: channels, tiles of weights, or both. [default: channels]")
 @recipe_option("--block", "Inputs and outputs of a block of tiles, such as 16x64. [default: auto]", metavar="auto|KxN")
 @recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
 @recipe_option(

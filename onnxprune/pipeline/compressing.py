@@ -42,6 +42,7 @@ from onnxprune.passes.recall_decision import RecallDecision
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
+from onnxprune.passes.score_tiles import ScoreTiles
 from onnxprune.passes.share_plan import SharePlan
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
@@ -118,8 +119,8 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
 
 def _keep_decision(folder: RunFolder | None, phase: Phase, bench: Bench) -> None:
     """Writes down what was decided, for a run that goes on."""
-    plan, allocation = bench.take("plan", Plan), bench.find("allocation", Allocation)
-    if folder is not None and allocation is not None:
+    plan, allocation = bench.take("plan", Plan), bench.take("allocation", Allocation)
+    if folder is not None:
         folder.write("plan.json", plan.to_json())
         folder.decide(phase.number, Decision(plan, allocation, tuple(bench.notes)))
 
@@ -181,6 +182,7 @@ def _decide(
             else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
         ),
         *([_search(recipe, phase)] if recipe.learns else []),
+        *([ScoreTiles(recipe.block_option, recipe.saliency, recipe.seed)] if recipe.pattern == "both" else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),

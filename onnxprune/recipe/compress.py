@@ -75,7 +75,7 @@ class Recipe(TrainingFields):
         from_scratch: Whether "dsa" begins with fresh weights instead of trained ones, and retraining goes
             on from them.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
-        pattern: What goes: whole "channels", or "tiles" of weights (`onnxprune.tiles`).
+        pattern: What goes: whole "channels", "tiles" of weights (`onnxprune.tiles`), or "both".
         block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator.
         saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
             fisher where there are data.
@@ -103,7 +103,7 @@ class Recipe(TrainingFields):
     search_carry: bool = False
     from_scratch: bool = False
     recover: bool = True
-    pattern: Literal["channels", "tiles"] = "channels"
+    pattern: Literal["channels", "tiles", "both"] = "channels"
     block: str = "auto"
     saliency: Saliency = "auto"
     permute: bool = True
@@ -139,7 +139,7 @@ class Recipe(TrainingFields):
     @property
     def learns(self) -> bool:
         """Whether keep ratios are learned on data."""
-        if self.pattern == "tiles":
+        if self.pattern != "channels":
             return False
         if self.allocator != "auto":
             return self.allocator in LEARNING
@@ -205,15 +205,17 @@ class Recipe(TrainingFields):
 
     def _check_tiles(self) -> None:
         _ = self.block_option
-        if self.pattern != "tiles":
+        if self.pattern == "channels":
             return
         for name, given in (("--latency", self.latency), ("--memory", self.memory)):
             if given is not None:
-                raise UsageError(f"{name} is met by channels. With --pattern tiles give --flops, --params or --size.")
+                raise UsageError(
+                    f"{name} is met by channels. With --pattern {self.pattern} give --flops, --params or --size."
+                )
         if self.allocator in LEARNING:
             raise UsageError(
-                f"--allocator {self.allocator} learns about channels. With --pattern tiles choose global, uniform, "
-                "greedy or knapsack."
+                f"--allocator {self.allocator} learns about channels. With --pattern {self.pattern} choose global, "
+                "uniform, greedy or knapsack."
             )
         if self.from_scratch or self.search_carry:
             raise UsageError(

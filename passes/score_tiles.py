@@ -1,0 +1,107 @@
+"""score_tiles: what tiles of weights are worth beside channels, where both share one budget.
+
+Each weight that can be cut is a group of as many members as it has blocks of inputs
+(`onnxprune.tiles.levels`), in the order in which its channels stand; `plan_tiles` puts them in a better one.
+What it costs is its share of the model times the share of blocks that it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnxprune.axes import Poly
+from onnxprune.core.group import Group
+from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_site import TileSite
+from onnxprune.cost.size import element_bytes
+from onnxprune.criteria import Scores
+from onnxprune.graph import Model
+from onnxprune.groups import Analysis, find_tile_sites
+from onnxprune.passes.plan_tiles import Saliency, entry_worth
+from onnxprune.tiles import BalancedTiles, block_sums
+from onnxprune.tiles.arrays import Floats
+from onnxprune.tiles.blocks import BlockOption, fit_block
+from onnxprune.tiles.levels import level_worth
+
+__all__ = ["ScoreTiles", "TileLevels"]
+
+_PREFIX = "tiles of "
+
+
+@dataclass(frozen=True)
+class TileLevels:
+    """Weights as groups of blocks.
+
+    Attributes:
+        groups: One for each weight.
+        worth: Group → what each rank of blocks is worth, float64 [blocks].
+        shares: Resource → for each group, what its weight costs as a polynomial in kept channels.
+    """
+
+    groups: tuple[Group, ...]
+    worth: Mapping[str, Floats]
+    shares: Mapping[str, Mapping[str, Poly]]
+
+    def cost(self, resource: str, whole: Poly) -> Poly:
+        """Returns the cost of a resource, in kept channels and kept blocks.
+
+        Args:
+            resource: Its name.
+            whole: The cost in kept channels.
+        """
+        terms = dict(whole.terms)
+        for share in self.shares.get(resource, {}).values():
+            for key, value in share.terms.items():
+                # what a weight costs is part of the whole, term by term; what is left of a term is rounding
+                left = terms[key] - value
+                terms[key] = left if left > 1e-9 * terms[key] else 0.0
+        parts = [Poly({key: value for key, value in terms.items() if value})]
+        for group in self.groups:
+            own = self.shares.get(resource, {}).get(group.name)
+            if own is not None:
+                parts.append(own * Poly.variable(group.name) * (1.0 / group.size))
+        return Poly.sum(parts)
+
+
+@dataclass(frozen=True)
+class ScoreTiles(Pass):
+    """Gives "tile_levels"; nothing to choose from where no weight can be cut.
+
+    Attributes:
+        block: As `plan_tiles` takes it.
+        saliency: Likewise.
+        seed: Likewise.
+    """
+
+    block: BlockOption = None
+    saliency: Saliency = "auto"
+    seed: int = 0
+
+    name = "score_tiles"
+    needs = ("working", "analysis", "scores")
+    gives = ("tile_levels",)
+
+    def run(self, bench: Bench) -> Mapping[str, Any]:
+        """Scores."""
+        working, analysis = bench.take("working", Model), bench.take("analysis", Analysis)
+        fitting = [(site, self._fit(site)) for site in find_tile_sites(analysis).sites]
+        sites = [(site, block) for site, block in fitting if not isinstance(block, str)]
+        matrices, unit = entry_worth(bench, working, [site for site, _ in sites], self.saliency, self.seed)
+        weights, worth, groups = working.initializers(), {}, []
+        macs, params, sizes = {}, {}, {}
+        for site, (block, tile) in sites:
+            name, count = f"{_PREFIX}{site.node}", site.inputs // block
+            groups.append(Group(name, count, ()))
+            found = level_worth(block_sums(BalancedTiles(block, tile, 1.0), matrices[site.weight]))
+            mean = float(found.mean())
+            alike = unit == bench.take("scores", Scores).unit == "loss"
+            worth[name] = found if alike or mean <= 0 else found / mean
+            macs[name] = analysis.node_macs[site.node]
+            params[name] = analysis.initializer_params[site.weight]
+            sizes[name] = params[name] * element_bytes(weights[site.weight])
+        return {"tile_levels": TileLevels(tuple(groups), worth, {"flops": macs, "params": params, "size": sizes})}
+
+    def _fit(self, site: TileSite) -> tuple[int, int] | str:
+        return fit_block(site.operator, site.inputs, site.outputs, self.block)

@@ -1,0 +1,168 @@
+"""Runs of `compress` that cut tiles: budgets, orders, training within tiles, and what a plan repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from bridging import labelled
+from graphs import model_of
+from onnx import numpy_helper
+
+import onnxprune
+from onnxprune.core.errors import ModelError, UsageError
+from onnxprune.core.plan import Plan
+
+NET = """g (float[N, 3, 8, 8] x, float[16, 3, 3, 3] a, float[16] ab, float[24, 16, 3, 3] b, float[24] bb,
+    float[32, 24, 1, 1] c, float[32] cb, float[32, 5] d, float[5] db) => (float[N, 5] y) {
+    h = Conv<pads=[1, 1, 1, 1]>(x, a, ab)
+    h1 = Relu(h)
+    h2 = Conv<pads=[1, 1, 1, 1], strides=[2, 2]>(h1, b, bb)
+    h3 = Relu(h2)
+    h4 = Conv(h3, c, cb)
+    h5 = Relu(h4)
+    p = GlobalAveragePool(h5)
+    f = Flatten(p)
+    y = Gemm(f, d, db)
+}"""
+TILED = ("conv_0", "conv_2", "conv_4")
+
+
+@pytest.fixture
+def model(tmp_path, quick_latency):
+    path = tmp_path / "net.onnx"
+    onnx.save(model_of(NET), path)
+    return path
+
+
+def _compress(model, **options):
+    given = {"flops": 0.5, "pattern": "tiles", "align": 1, "out": model.with_name("slim.onnx"), "block": "2x4"}
+    return onnxprune.compress(model, **(given | options))
+
+
+def _weights(path):
+    return {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+
+
+def _kept_share(plan, weights):
+    """MACs that the plan keeps over those of the whole, by hand."""
+    places = {"a": 64, "b": 16, "c": 16, "d": 1}
+    masks = plan.tiling.masks()
+    shapes = {"a": (16, 3, 3, 3), "b": (24, 16, 3, 3), "c": (32, 24, 1, 1), "d": (32, 5)}
+    dense = sum(places[name] * int(np.prod(shape)) for name, shape in shapes.items())
+    kept = sum(places[name] * int(np.broadcast_to(masks.get(name, True), weights[name].shape).sum()) for name in places)
+    return kept / dense
+
+
+@pytest.mark.parametrize("allocator", ["auto", "uniform", "greedy", "knapsack"])
+@pytest.mark.parametrize("share", [0.7, 0.4])
+def test_tiles_meet_the_budget(model, allocator, share):
+    result = _compress(model, flops=share, allocator=allocator)
+    kept = _kept_share(result.plan, _weights(result.path))
+    assert 0.85 * share <= kept <= share  # blocks of so small a net are coarse
+    assert all(
+        len(kept) == size for kept, size in zip(result.plan.kept.values(), result.plan.sizes.values(), strict=True)
+    )
+
+
+def test_channels_and_tiles_meet_one_budget(model):
+    result = _compress(model, flops=0.3, pattern="both")
+    weights = _weights(result.path)
+    assert 0.25 <= _kept_share(result.plan, weights) <= 0.3
+    assert any(len(kept) < result.plan.sizes[name] for name, kept in result.plan.kept.items())
+    assert result.plan.tiling.layers
+
+
+def test_tiles_that_went_are_zero_also_after_training(model):
+    result = _compress(model, data=labelled(96), epochs=1, batch_size=32)
+    weights = _weights(result.path)
+    for name, mask in result.plan.tiling.masks().items():
+        whole = np.broadcast_to(mask, weights[name].shape)
+        assert not weights[name][~whole].any()
+        assert weights[name][whole].all()
+    assert result.report["training"] is not None
+    assert result.report["recovery"] is not None
+
+
+def test_another_order_of_channels_is_part_of_the_certificate(model):
+    result = _compress(model)
+    assert result.plan.tiling.orders
+    assert any(list(order) != sorted(order) for order in result.plan.tiling.orders.values())
+    stays = _compress(model, permute=False)
+    assert all(list(order) == sorted(order) for order in stays.plan.tiling.orders.values())
+
+
+def test_an_order_keeps_more_than_none(model):
+    saliency = {}
+    for permute in (True, False):
+        result = _compress(model, permute=permute, allocator="uniform", saliency="magnitude")
+        saliency[permute] = sum(float(np.abs(w).sum() / np.abs(w).size) for w in _weights(result.path).values())
+    assert saliency[True] > saliency[False]
+
+
+def test_later_phases_cut_within_the_tiles_of_earlier_ones(model):
+    plans = []
+
+    def keep(event):
+        if getattr(event, "name", "") == "prune_tiles" and type(event).__name__ == "PassFinished":
+            plans.append(Plan.from_json((model.parent / "run" / "plan.json").read_text()))
+
+    result = _compress(
+        model, flops=0.3, data=labelled(96), epochs=2, phases=2, batch_size=32, run_dir=model.parent / "run",
+        on_event=keep,
+    )  # fmt: skip
+    weights = _weights(result.path)
+    assert 0.25 <= _kept_share(result.plan, weights) <= 0.3
+    for name, mask in result.plan.tiling.masks().items():
+        assert not weights[name][~np.broadcast_to(mask, weights[name].shape)].any()
+
+
+def test_the_same_run_gives_the_same_bytes_and_a_plan_is_read_as_written(model):
+    first = _compress(model)
+    content = first.path.read_bytes()
+    assert _compress(model).path.read_bytes() == content
+    assert Plan.from_json(first.plan.to_json()).tiling == first.plan.tiling
+
+
+def test_a_stopped_run_goes_on_with_the_same_tiles(model):
+    options = {"data": labelled(96), "epochs": 2, "batch_size": 32, "checkpoint_seconds": 0.0}
+    expected = _compress(model, **options).path.read_bytes()
+    model.with_name("slim.onnx").unlink()
+
+    def stop(event):
+        if type(event).__name__ == "TrainProgress" and event.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
+        _compress(model, **options, on_event=stop)
+    seen = []
+    result = _compress(model, **options, resume=True, on_event=seen.append)
+    assert result.path.read_bytes() == expected
+    assert not any(getattr(event, "name", "") == "plan_tiles" for event in seen)
+
+
+def test_a_model_without_weights_to_cut_says_why(tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(
+        model_of("g (float[N, 4, 8, 8] x, float[4, 1, 3, 3] w) => (float[N, 4, 6, 6] y) { y = Conv<group=4>(x, w) }"),
+        path,
+    )
+    with pytest.raises(ModelError, match=r"'conv_0': it is a convolution of 4 groups.*--pattern channels"):
+        onnxprune.compress(path, flops=0.5, pattern="tiles", out=tmp_path / "slim.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latency": 0.5, "flops": None}, "--latency is met by channels"),
+        ({"memory": 0.5}, "--memory is met by channels"),
+        ({"allocator": "dsa", "data": labelled(32)}, "learns about channels"),
+        ({"block": "8 by 8"}, "--block 8 by 8: give inputs and outputs"),
+        ({"block": "0x8"}, "--block 0x8"),
+        ({"pattern": "stripes"}, "stripes"),
+    ],
+    ids=str,
+)
+def test_options_that_tiles_do_not_take_are_refused(model, options, message):
+    with pytest.raises(UsageError, match=message):
+        _compress(model, **options)
