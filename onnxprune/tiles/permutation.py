@@ -134,7 +134,7 @@ class _Search:
         self._descend(start)
 
     def _kick(self, number: int, idle: int) -> bool:
-        """Disturbs the best orders, the more the more kicks before were in vain, and descends; says whether it helped."""
+        """Disturbs the best orders, more after kicks in vain, and descends; returns whether it helped."""
         before, strength = self._kept, min(1.0 + idle / _KINDS, _STRONGEST)
         self._now.take(self._best)
         step, options = f"kick {number + 1}", self._options
