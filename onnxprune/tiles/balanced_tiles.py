@@ -8,7 +8,7 @@ same mass; with bk = 1 the order of inputs does not matter at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxprune.core.errors import UsageError
 from onnxprune.tiles.arrays import Floats
@@ -67,6 +67,15 @@ class BalancedTiles:
     def kept(self, inputs: int) -> int:
         """Returns r, the blocks that each tile keeps of `inputs` inputs: within the density, at least one."""
         return self._kept_of(cell_count(inputs, self.block))
+
+    def fitted(self, inputs: int, outputs: int) -> BalancedTiles:
+        """Returns the pattern for a small layer: blocks halved until there are two, tiles until one is full."""
+        block, tile = self.block, self.tile
+        while block > 1 and block >= inputs:
+            block //= 2
+        while tile > 1 and tile > outputs:
+            tile //= 2
+        return replace(self, block=block, tile=tile)
 
     def choose(self, sums: Floats, temperature: float = 0.0) -> Floats:
         """Returns the r best blocks of each tile; see `Pattern.choose`."""

@@ -25,7 +25,7 @@ class Member:
         rows: The input axis, K in all.
         columns: The output axis, N in all.
         pattern: Which entries may stay.
-        weight: How much the member's mass counts beside that of others.
+        weight: How much the member's mass counts beside that of others; above zero.
 
     Raises:
         InternalError: when the axes do not have the saliency's shape, or a value is not usable.
@@ -44,7 +44,7 @@ class Member:
             raise InternalError(f"member {self.name!r} has axes of {shape}, but a saliency of {self.saliency.shape}")
         if not np.isfinite(self.saliency).all() or (self.saliency < 0).any():
             raise InternalError(f"the saliency of member {self.name!r} must be finite and not negative")
-        if not 0 <= self.weight < float("inf"):
+        if not 0 < self.weight < float("inf"):
             raise InternalError(f"member {self.name!r} has the weight {self.weight}")
 
 

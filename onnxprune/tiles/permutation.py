@@ -35,6 +35,7 @@ from onnxprune.tiles.sheet import Sheet
 __all__ = ["search", "search_layer"]
 
 _DEFAULT = SearchOptions()
+_KINDS, _STRONGEST = 3, 4.0  # of kicks
 _PATIENCE = 3  # rounds without gain that end a descent with random batches
 
 
@@ -105,8 +106,9 @@ class _Search:
         if self._moving:
             for start in self._options.starts:
                 self._descend_from(start)
+            idle = 0
             for kick in range(self._options.kicks):
-                self._kick(kick)
+                idle = 0 if self._kick(kick, idle) else idle + 1
         self._now.take(self._best)
         self._now.take(self._now.tidy_orders())
         members = {}
@@ -131,26 +133,28 @@ class _Search:
             self._warm(start, [(0.0, options.temperature * options.cooling**step) for step in range(len(fading))])
         self._descend(start)
 
-    def _kick(self, number: int) -> None:
-        """Disturbs the best orders and descends from there."""
+    def _kick(self, number: int, idle: int) -> bool:
+        """Disturbs the best orders, more after kicks in vain, and descends; returns whether it helped."""
+        before, strength = self._kept, min(1.0 + idle / _KINDS, _STRONGEST)
         self._now.take(self._best)
         step, options = f"kick {number + 1}", self._options
-        fading = [1.0 - done / options.kick_rounds for done in range(options.kick_rounds)]
-        match number % 3:
+        fading = [strength * (1.0 - done / options.kick_rounds) for done in range(options.kick_rounds)]
+        match number % _KINDS:
             case 0:
                 self._warm(step, [(options.noise * share, 0.0) for share in fading])
             case 1:
-                self._swap()
+                self._swap(round(options.swaps * strength))
             case _:
                 self._warm(step, [(options.noise * share / 4, options.temperature * share / 2) for share in fading])
         self._descend(step)
+        return self._kept > before + options.tolerance * self._now.mass
 
-    def _swap(self) -> None:
-        """Swaps channels at random."""
+    def _swap(self, count: int) -> None:
+        """Swaps random pairs of channels of every variable."""
         orders = {name: order.copy() for name, order in self._now.orders.items()}
         for variable in self._moving:
             order = orders[variable.name]
-            for one, other in self._rng.integers(variable.size, size=(self._options.swaps, 2)).tolist():
+            for one, other in self._rng.integers(variable.size, size=(count, 2)).tolist():
                 order[[one, other]] = order[[other, one]]
         self._now.take(orders)
 

@@ -82,8 +82,6 @@ class _Chains:
         kinds = len(self._room)
         self._move = np.full((kinds, kinds), np.inf)  # E
         self._mover = np.zeros((kinds, kinds), dtype=np.int64)
-        # a way round must be shorter by more than what rounding makes of equal ones
-        self._rounding = 1e-13 * float(np.abs(cost).max(initial=0.0))
 
     def fill(self) -> list[int]:
         """Places channels in their favourite kinds while there is room; returns the others."""
@@ -112,21 +110,24 @@ class _Chains:
 
     def insert(self, channel: int) -> None:
         """Places one more channel, moving others along the cheapest chain."""
-        distance = self.cost[channel] - self.prices
-        distance -= distance.min()
-        open_, before = distance.copy(), np.full(len(distance), -1, dtype=np.int64)
-        through, better = np.empty_like(distance), np.empty(len(distance), dtype=bool)
-        closed = []
+        open_ = self.cost[channel] - self.prices
+        open_ -= open_.min()
+        # twice the distances: a closed kind is infinitely far to those who look for the next one, and infinitely
+        # near to those who look for a shorter way, so that rounding cannot lead a chain into a ring
+        known, before = open_.copy(), np.full(len(open_), -1, dtype=np.int64)
+        through, better = np.empty_like(open_), np.empty(len(open_), dtype=bool)
+        closed: list[int] = []
+        distances: list[float] = []
         while not self._room[kind := int(open_.argmin())]:
             closed.append(kind)
-            open_[kind] = np.inf
+            distances.append(float(open_[kind]))
+            open_[kind], known[kind] = np.inf, -np.inf
             np.subtract(self._move[kind], self.prices, out=through)
-            through += self.prices[kind] + distance[kind] + self._rounding
-            np.less(through, distance, out=better)
-            np.copyto(distance, through, where=better)
-            np.copyto(open_, through, where=better)
-            np.copyto(before, kind, where=better)
-        self.prices[closed] -= distance[kind] - distance[closed]
+            through += self.prices[kind] + distances[-1]
+            np.less(through, known, out=better)
+            for target, value in ((open_, through), (known, through), (before, kind)):
+                np.copyto(target, value, where=better)
+        self.prices[closed] -= open_[kind] - np.array(distances)
         self._room[kind] -= 1
         self._shift(channel, kind, before)
 

@@ -43,6 +43,13 @@ def test_density_is_kept_at_most_and_never_nothing():
     assert [BalancedTiles(4, 8, d).kept(40) for d in (0.3, 0.35, 0.01, 1.0)] == [3, 3, 1, 10]
 
 
+def test_fitted_tiles_leave_a_choice_to_small_layers():
+    pattern = BalancedTiles(16, 64, 0.5)
+    assert pattern.fitted(512, 512) == pattern
+    assert pattern.fitted(16, 40) == BalancedTiles(8, 32, 0.5)
+    assert pattern.fitted(1, 1) == BalancedTiles(1, 1, 0.5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 def test_mask_holds_the_retained_mass_in_any_order(pattern, shape):
