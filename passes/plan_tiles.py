@@ -41,6 +41,7 @@ Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
 _INDEX_BYTES = 8
 _SHOWN = 8
+_KICKS = ((1e6, 8), (4e6, 2), (float("inf"), 0))
 _QUICK = SearchOptions(starts=("none", "sorted", "soft"), kicks=0)
 
 
@@ -73,7 +74,7 @@ class PlanTiles(Pass):
         permute: Whether channels may change places.
         seed: Of the search for orders, and of what is drawn for "fisher".
         phase: Which phase of how many; later ones keep the orders of the first.
-        options: Of the search.
+        options: Of the search; None for what the size of the weights allows.
     """
 
     budgets: tuple[Budget, ...]
@@ -83,7 +84,7 @@ class PlanTiles(Pass):
     permute: bool = True
     seed: int = 0
     phase: Phase = field(default_factory=Phase)
-    options: SearchOptions = field(default_factory=SearchOptions)
+    options: SearchOptions | None = None
 
     name = "plan_tiles"
     needs = ("original", "model", "analysis", "shapes", "plan", "slim")
@@ -109,7 +110,8 @@ class PlanTiles(Pass):
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)
-        found = self._found(view, layers, matrices, allocation, self.options, permute=permute)
+        options = self.options or _effort(layers)
+        found = self._found(view, layers, matrices, allocation, options, permute=permute)
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
         tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
@@ -235,6 +237,13 @@ def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Fl
     worth = level_worth(block_sums(pattern, matrix, *orders))
     mean = float(worth.mean())
     return worth / mean if unit == "share" and mean > 0 else worth
+
+
+def _effort(layers: Sequence[_Layer]) -> SearchOptions:
+    """Returns how long to search: wide layers gain little from kicks, and pay most for them."""
+    entries = sum(layer.inputs * layer.outputs for layer in layers)
+    kicks = next(kicks for limit, kicks in _KICKS if entries <= limit)
+    return SearchOptions(kicks=kicks) if kicks else _QUICK
 
 
 def _tiled(layer: _Layer, found: Found) -> TiledLayer:
