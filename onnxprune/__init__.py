@@ -8,7 +8,7 @@
     onnxprune.validate("resnet.onnx", "resnet.slim.onnx")              # parity and latency
 
 Importing this package is cheap: torch, onnx and onnxruntime are loaded by the first call that
-needs them. `onnxprune.bridge` is loaded when it is first asked for.
+needs them. `onnxprune.bridge` and `onnxprune.kernels` are loaded when they are first asked for.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
 
 __version__ = "0.1.0"
-_LAZY = ("bridge",)
+_LAZY = ("bridge", "kernels")
 
 
 def compress(

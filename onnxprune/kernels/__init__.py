@@ -1,1 +1,34 @@
-"""Block-sparse operators for onnxruntime: sources, build and loading."""
+"""Block-sparse operators for onnxruntime: their bodies in standard operators, and kernels that are faster.
+
+node = kernels.matmul_node(["x", "w", "index", "b"], "y", block_k=16, in_features=768, out_features=3072)
+kernels.attach(model)            # the file now runs in any onnxruntime
+options = onnxruntime.SessionOptions()
+kernels.register(options)        # and in this session by the kernels
+"""
+
+from __future__ import annotations
+
+from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
+from onnxprune.kernels.attach import attach, functions
+from onnxprune.kernels.build import BuildError, build
+from onnxprune.kernels.library import Availability, KernelsMissing, available, register
+from onnxprune.kernels.nodes import DOMAIN, VERSION, Window, conv_node, matmul_node
+
+__all__ = [
+    "ACTIVATIONS",
+    "DOMAIN",
+    "VERSION",
+    "Activation",
+    "ActivationName",
+    "Availability",
+    "BuildError",
+    "KernelsMissing",
+    "Window",
+    "attach",
+    "available",
+    "build",
+    "conv_node",
+    "functions",
+    "matmul_node",
+    "register",
+]
