@@ -63,6 +63,7 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-permute",
 )
+@recipe_option("--block-sparse", "When tiled layers are packed: auto (where faster), always, never. [default: auto]")
 @training_options
 @runtime_options
 @run_options

@@ -44,6 +44,7 @@ from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
 from onnxprune.passes.score_tiles import ScoreTiles
 from onnxprune.passes.share_plan import SharePlan
+from onnxprune.passes.use_block_sparse import UseBlockSparse
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
@@ -248,7 +249,13 @@ def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
 
 def _finish(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecord]) -> list[Pass]:
     """The passes from the last trained weights to the files."""
+    packing: list[Pass] = (
+        []
+        if recipe.pattern == "channels"
+        else [UseBlockSparse(recipe.provider, recipe.threads, recipe.seed, recipe.block_sparse)]
+    )
     return [
+        *packing,
         ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
         ExportModel(recipe.out_path),
         WriteReport(

@@ -14,6 +14,7 @@ from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import Constraint, MaskKind, SearchOptions
 from onnxprune.criteria.base import Normalize, Reduce
 from onnxprune.passes.plan_tiles import Saliency
+from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
 from onnxprune.tiles.blocks import BlockOption, parse_block
@@ -44,6 +45,7 @@ class CompressKeywords(TrainingKeywords, total=False):
     block: str
     saliency: str
     permute: bool
+    block_sparse: str
 
 
 class Recipe(TrainingFields):
@@ -80,6 +82,8 @@ class Recipe(TrainingFields):
         saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
             fisher where there are data.
         permute: Whether channels may change places so that small weights meet in the tiles that go.
+        block_sparse: Whether tiled layers become block-sparse operators: "auto" where they are faster so, which is
+            measured; "always"; or "never", which leaves zeros in dense weights.
     """
 
     model: ModelSource
@@ -107,6 +111,7 @@ class Recipe(TrainingFields):
     block: str = "auto"
     saliency: Saliency = "auto"
     permute: bool = True
+    block_sparse: When = "auto"
 
     @property
     def block_option(self) -> BlockOption:

@@ -12,6 +12,7 @@ import onnxruntime as ort
 
 from onnxprune.core.errors import ModelError
 from onnxprune.graph import Model
+from onnxprune.kernels import DOMAIN, register
 from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.errors import ORT_ERRORS, explain
 from onnxprune.runtime.formats import declared_ir, leading_ir, newest_ir, newest_opsets_allowed, quiet_options, readable
@@ -33,6 +34,7 @@ def make_session(
     optimize: bool = True,
     folder: Path | None = None,
     lean: bool = False,
+    kernels: bool = True,
 ) -> Session:
     """Returns a session that runs `model`.
 
@@ -46,6 +48,7 @@ def make_session(
         folder: Where the external data of a model given in memory lies.
         lean: Whether memory matters more than speed: weights are used where they are mapped, and
             nothing is kept for the next run.
+        kernels: Whether block-sparse operators run by our kernels where those run here, not by their bodies.
 
     Raises:
         ModelError: when onnxruntime cannot load the model.
@@ -53,6 +56,8 @@ def make_session(
     """
     providers = list(dict.fromkeys([resolve_provider(provider), CPU]))
     options = _options(threads, optimize)
+    if kernels and _has_own_operators(model):
+        register(options)
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False
@@ -79,6 +84,16 @@ def _options(threads: int | None, optimize: bool) -> ort.SessionOptions:
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
+
+
+def _has_own_operators(model: ModelSource) -> bool:
+    """Returns whether a model may hold block-sparse operators."""
+    if isinstance(model, Model):
+        return DOMAIN in model.header.opset_imports
+    if isinstance(model, onnx.ModelProto):
+        return any(entry.domain == DOMAIN for entry in model.opset_import)
+    content = model.read_bytes() if isinstance(model, Path) else model
+    return DOMAIN.encode() in content
 
 
 def _content(model: ModelSource, folder: Path | None, scratch: Path) -> tuple[bytes | str, Path | None]:
