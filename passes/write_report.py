@@ -18,6 +18,7 @@ from onnxprune.cost import group_shares
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.passes.count_original import recount
+from onnxprune.passes.use_block_sparse import LayerForm
 from onnxprune.recover import RecoveryRecord
 from onnxprune.report import schema
 from onnxprune.report.gates import gate_records
@@ -126,6 +127,7 @@ class WriteReport(Pass):
                 alignment=bench.take("allocation", Allocation).alignment,
                 macs_share=group_shares(analysis.macs, analysis.sizes),
             ),
+            tiles=tuple(_tile_record(form) for form in bench.find("layer_forms", tuple) or ()),
             frozen=frozen_records(analysis.frozen),
             unknown_ops=dict(analysis.unknown_ops),
             certificate=_certificate(bench.take("certificate", Certificate)),
@@ -191,6 +193,24 @@ def _certificate(certificate: Certificate) -> schema.Certificate:
         max_rel=certificate.worst,
         tolerance=certificate.tolerance,
         passed=certificate.worst <= certificate.tolerance,
+    )
+
+
+def _tile_record(form: LayerForm) -> schema.TileRecord:
+    layer = form.layer
+    return schema.TileRecord(
+        node=layer.node,
+        weight=layer.weight,
+        operator=layer.operator,
+        inputs=layer.inputs,
+        outputs=layer.outputs,
+        block=layer.block,
+        tile=layer.tile,
+        blocks=layer.blocks,
+        kept=layer.kept_blocks,
+        form=form.form,
+        ratio=form.ratio,
+        reason=form.reason,
     )
 
 

@@ -50,7 +50,17 @@ def examine() -> dict[str, object]:
         "packages": _versions(),
         **{name: _probe(name) for name in _PROBED},
         "tools": {name: _tool(name) for name in TOOLS},
+        "kernels": _kernels(),
     }
+
+
+def _kernels() -> dict[str, object]:
+    """Returns whether block-sparse operators run by compiled kernels here."""
+    # onnx is loaded when the command runs, not for `onnxprune --help`
+    from onnxprune.kernels import available
+
+    found = available()
+    return {"works": bool(found), "isa": found.isa, "reason": found.reason}
 
 
 def _versions() -> dict[str, str | None]:
@@ -116,6 +126,8 @@ def _lines(found: Mapping[str, object]) -> list[str]:
         rows.append((f"{name} works", "yes" if _works(found, name) else "NO"))
         rows += [(f"{name} {key.replace('_', ' ')}", _words(value)) for key, value in details.items()]
     rows += [(name, str(version or "not found")) for name, version in _section(found, "tools").items()]
+    kernels = _section(found, "kernels")
+    rows.append(("kernels", f"yes ({kernels['isa']})" if kernels["works"] else f"no: {kernels['reason']}"))
     width = max(len(label) for label, _ in rows)
     return [f"{label:<{width}}  {text}" for label, text in rows]
 

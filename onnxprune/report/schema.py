@@ -42,6 +42,7 @@ __all__ = [
     "Search",
     "SearchPoint",
     "TensorRecord",
+    "TileRecord",
     "Training",
     "read_report",
     "schema_text",
@@ -160,6 +161,27 @@ class GroupRecord(_Record):
     alignment: int | None = None
     macs_share: Figure = None
     approximate: str = ""
+
+
+class TileRecord(_Record):
+    """A weight that was cut into tiles: how it is cut, what stays, and how it is computed.
+
+    `kept` of the `blocks` blocks of inputs stay in each tile of outputs. `ratio` is the time of the layer alone as a
+    block-sparse operator over its time as a dense one; null where that was not measured.
+    """
+
+    node: str
+    weight: str
+    operator: str
+    inputs: int
+    outputs: int
+    block: int
+    tile: int
+    blocks: int
+    kept: int
+    form: Literal["block-sparse", "dense"]
+    ratio: Figure = None
+    reason: str = Field("", description="Why it is computed dense; empty when it is not.")
 
 
 class FrozenRecord(_Record):
@@ -306,6 +328,7 @@ class Report(_Record):
     latency: LatencyReport | None = None
     evaluation: Evaluation | None = None
     groups: tuple[GroupRecord, ...] = ()
+    tiles: tuple[TileRecord, ...] = ()
     frozen: tuple[FrozenRecord, ...] = ()
     unknown_ops: dict[str, int] = Field(default_factory=dict)
     certificate: Certificate | None = None

@@ -24,10 +24,11 @@ from onnxprune.report.schema import (
     GroupRecord,
     LatencyRecord,
     Report,
+    TileRecord,
 )
 from onnxprune.report.status import status_lines
 
-__all__ = ["curve_table", "frozen_table", "gates_table", "groups_table", "render", "summary_table"]
+__all__ = ["curve_table", "frozen_table", "gates_table", "groups_table", "render", "summary_table", "tiles_table"]
 
 _FOLD = 12
 _FOLD_NAMES = 3
@@ -46,8 +47,10 @@ def render(report: Report, *, verbose: bool = False) -> RenderableType:
     parts += [Text(line) for line in status_lines(report)]
     if report.gates:
         parts.append(gates_table(report.gates))
-    if report.groups:
+    if any(g.kept < g.size for g in report.groups) or (report.groups and not report.tiles):
         parts.append(groups_table(report.groups, verbose=verbose))
+    if report.tiles:
+        parts.append(tiles_table(report.tiles, verbose=verbose))
     if report.frozen:
         parts.append(frozen_table(report.frozen, verbose=verbose))
     parts += [Text.assemble(("! ", "bold yellow"), sentence) for sentence in remarks(report)]
@@ -147,6 +150,21 @@ def groups_table(groups: Iterable[GroupRecord], *, verbose: bool = False) -> Tab
     if rest:
         kept, size = sum(g.kept for g in rest), sum(g.size for g in rest)
         _add(table, f"… and {len(rest)} more", str(kept), str(size), ratio_text(kept, size), "", "", style="dim")
+    return table
+
+
+def tiles_table(tiles: Iterable[TileRecord], *, verbose: bool = False) -> Table:
+    """Returns how each tiled layer was cut and is computed, in graph order."""
+    table = _table("Tiles kept", "layer", "blocks kept", "of", "share", "block", "computed", "time alone")
+    listed = list(tiles)
+    for t in listed if verbose else listed[:_FOLD]:
+        block, alone = f"{t.block} × {t.tile}", "–" if t.ratio is None else f"×{t.ratio:.2f}"
+        _add(table, t.node, str(t.kept), str(t.blocks), ratio_text(t.kept, t.blocks), block, t.form, alone)
+    rest = [] if verbose else listed[_FOLD:]
+    if rest:
+        kept, blocks = sum(t.kept for t in rest), sum(t.blocks for t in rest)
+        share = ratio_text(kept, blocks)
+        _add(table, f"… and {len(rest)} more", str(kept), str(blocks), share, "", "", "", style="dim")
     return table
 
 

@@ -1,0 +1,117 @@
+"""Tiled layers of a model as block-sparse operators: what is replaced, what is not, and that nothing changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from graphs import model_of
+from onnx import numpy_helper
+
+from onnxprune.core.tiling import TiledLayer
+from onnxprune.kernels.rewrite import pack_layers, packing_obstacle
+from onnxprune.runtime import make_session, run
+
+CONV = "g (float[N, 8, 6, 7] x, float[12, 8, 3, 3] w, float[12] b) => (float[N, C, H, W] y) {{ {nodes} }}"
+DENSE = "g (float[N, 5, 8] x, float[{shape}] w, float[{bias}] b) => (float[N, 5, 12] y) {{ {nodes} }}"
+FLAT = "g (float[N, 8] x, float[{shape}] w, float[{bias}] b) => (float[N, 12] y) {{ {nodes} }}"
+
+
+def _layer(node, operator, input_axis, *, block=2, tile=4, seed=0):
+    rng = np.random.default_rng(seed)
+    kept = tuple(tuple(sorted(int(i) for i in rng.choice(8 // block, 2, replace=False))) for _ in range(12 // tile))
+    return TiledLayer(node, "w", operator, input_axis, 8, 12, block, tile, kept)
+
+
+def _emptied(text, layer, opset=18):
+    """The model with zeros outside of the tiles."""
+    model = model_of(text, opset=opset)
+    for tensor in model.graph.initializer:
+        if tensor.name == layer.weight:
+            value = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(np.where(layer.weight_mask(), value, np.float32(0)), tensor.name))
+    return model
+
+
+def _check(model, layer, operators):
+    assert packing_obstacle(model, layer) == ""
+    packed = pack_layers(model, [layer])
+    assert [node.op_type for node in packed.graph.node] == operators
+    assert layer.weight not in {tensor.name for tensor in packed.graph.initializer}
+    onnx.checker.check_model(packed)
+    shape = [dim.dim_value or 2 for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    feeds = {"x": np.random.default_rng(1).standard_normal(shape).astype(np.float32)}
+    expected = run(make_session(model, threads=1), feeds)["y"]
+    for kernels in (True, False):
+        found = run(make_session(packed, threads=1, kernels=kernels), feeds)["y"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "operators"),
+    [
+        ("y = Conv(x, w)", ["BlockSparseConv"]),
+        ("y = Conv<pads=[0, 1, 2, 1], strides=[2, 1], dilations=[1, 2]>(x, w, b)", ["BlockSparseConv"]),
+        ('y = Conv<auto_pad="VALID", kernel_shape=[3, 3]>(x, w, b)', ["BlockSparseConv"]),
+        ("h = Conv(x, w, b) y = Relu(h)", ["BlockSparseConvRelu"]),
+        ("h = Conv(x, w, b) y = LeakyRelu(h)", ["BlockSparseConvLeakyRelu"]),
+        ("h = Conv(x, w, b) y = HardSigmoid<alpha=0.3>(h)", ["BlockSparseConvHardSigmoid"]),
+        ("h = Conv(x, w, b) y = Softplus(h)", ["BlockSparseConv", "Softplus"]),
+        ("h = Conv(x, w, b) r = Relu(h) y = Add(h, r)", ["BlockSparseConv", "Relu", "Add"]),
+    ],
+)
+def test_convolutions_are_replaced_with_what_only_follows_them(nodes, operators):
+    layer = _layer("conv_0", "Conv", 1)
+    _check(_emptied(CONV.format(nodes=nodes), layer), layer, operators)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "bias", "nodes", "input_axis", "operators"),
+    [
+        (DENSE, "8, 12", "12", "y = MatMul(x, w)", 0, ["BlockSparseMatMul"]),
+        (DENSE, "8, 12", "12", "h = MatMul(x, w) y = Add(b, h)", 0, ["BlockSparseMatMul"]),
+        (DENSE, "8, 12", "1, 12", "h = MatMul(x, w) a = Add(h, b) y = Tanh(a)", 0, ["BlockSparseMatMulTanh"]),
+        (DENSE, "8, 12", "5, 1", "h = MatMul(x, w) y = Add(h, b)", 0, ["BlockSparseMatMul", "Add"]),
+        (FLAT, "12, 8", "12", "y = Gemm<transB=1>(x, w, b)", 1, ["BlockSparseMatMul"]),
+        (FLAT, "8, 12", "1", "h = Gemm(x, w, b) y = HardSwish(h)", 0, ["BlockSparseMatMulHardSwish"]),
+        (FLAT, "8, 12", "12", "y = Gemm(x, w)", 0, ["BlockSparseMatMul"]),
+    ],
+)
+def test_matrix_products_are_replaced_with_what_only_follows_them(text, shape, bias, nodes, input_axis, operators):
+    layer = _layer("gemm_0" if "Gemm" in nodes else "matmul_0", "MatMul", input_axis)
+    _check(_emptied(text.format(shape=shape, bias=bias, nodes=nodes), layer), layer, operators)
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+def test_padding_that_follows_from_the_kernel_is_written_out(auto_pad):
+    layer = _layer("conv_0", "Conv", 1)
+    text = CONV.format(nodes=f'y = Conv<auto_pad="{auto_pad}">(x, w, b)').replace("8, 3, 3] w", "8, 4, 2] w")
+    _check(_emptied(text, layer), layer, ["BlockSparseConv"])
+
+
+def test_bounds_of_a_clip_come_from_constants():
+    layer = _layer("conv_0", "Conv", 1)
+    nodes = "h = Conv(x, w, b) y = Clip(h, low)"
+    text = CONV.format(nodes=nodes).replace("float[12] b)", "float[12] b, float low)")
+    model = _emptied(text, layer)
+    _check(model, layer, ["BlockSparseConvClip"])
+
+
+def test_newer_activations_are_known():
+    layer = _layer("conv_0", "Conv", 1)
+    nodes = 'h = Conv(x, w, b) y = Gelu<approximate="tanh">(h)'
+    _check(_emptied(CONV.format(nodes=nodes), layer, opset=20), layer, ["BlockSparseConvGeluTanh"])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"opset": 12}, "has opset 12"),
+        ({"text": FLAT.format(shape="8, 12", bias="1", nodes="c = Relu(b) y = Gemm(x, w, c)")}, "its bias is computed"),
+    ],
+    ids=["opset", "bias"],
+)
+def test_what_the_operators_cannot_say_stays_dense(change, why):
+    layer = _layer("gemm_1" if "text" in change else "gemm_0", "MatMul", 0)
+    text = change.get("text", FLAT.format(shape="8, 12", bias="12", nodes="y = Gemm(x, w, b)"))
+    assert why in packing_obstacle(model_of(text, opset=change.get("opset", 18)), layer)
