@@ -222,16 +222,25 @@ def test_other_figures() -> None:
 def test_tiles_are_listed_in_order_and_whole_channels_are_not() -> None:
     tiles = tuple(
         schema.TileRecord(
-            node=f"conv_{i}", weight="w", operator="Conv", inputs=64, outputs=64, block=1, tile=8, blocks=64, kept=16 + i,
-            form="dense" if i else "block-sparse", ratio=None if i else 0.41,
+            node=f"conv_{i}",
+            weight="w",
+            operator="Conv",
+            inputs=64,
+            outputs=64,
+            block=1,
+            tile=8,
+            blocks=64,
+            kept=16 + i,
+            form="dense" if i else "block-sparse",
+            ratio=None if i else 0.41,
         )
         for i in range(30)
-    )  # fmt: skip
+    )
     groups = (schema.GroupRecord(name="g0", size=64, kept=64),)
     shown = text(render(report(groups=groups, tiles=tiles)), 120)
     assert "Channels kept" not in shown
     first, second = (next(line for line in shown.splitlines() if f"conv_{i} " in line) for i in (0, 1))
-    assert first.split() == "conv_0 16 64 0.25 1 × 8 block-sparse ×0.41".split()
+    assert first.split() == ["conv_0", "16", "64", "0.25", "1", "×", "8", "block-sparse", "×0.41"]
     assert second.split()[-2:] == ["dense", "–"]
     assert "more" in shown
     assert "Channels kept" in text(render(report(groups=groups)), 120)
