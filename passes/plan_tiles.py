@@ -26,7 +26,7 @@ from onnxprune.cost import COSTS
 from onnxprune.cost.size import element_bytes
 from onnxprune.criteria.base import Unit
 from onnxprune.graph import Model
-from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders
+from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders, node_label
 from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, measure_saliency, search
 from onnxprune.tiles.arrays import Floats
 from onnxprune.tiles.blocks import BlockOption, fit_block
@@ -54,7 +54,9 @@ class _Layer:
     outputs: int
     block: int
     tile: int
-    costs: Mapping[str, float]
+    dense: Mapping[str, float]
+    each: Mapping[str, float]
+    fixed: Mapping[str, float]
 
     @property
     def blocks(self) -> int:
@@ -103,10 +105,10 @@ class PlanTiles(Pass):
         matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
-        problem = self._problem(bench, view, slim, layers, matrices, unit, None)
+        problem = self._problem(bench, view, layers, matrices, unit, None)
         even = ALLOCATORS.get("uniform")().solve(problem)
         found = self._found(view, layers, matrices, even, _QUICK, permute=permute)
-        problem = self._problem(bench, view, slim, layers, matrices, unit, found)
+        problem = self._problem(bench, view, layers, matrices, unit, found)
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)
@@ -127,14 +129,7 @@ class PlanTiles(Pass):
             if isinstance(block, str):
                 refused[site.node] = block
                 continue
-            params = float(np.prod(shape))
-            costs = {
-                "flops": float(view.analysis.node_macs[site.node](view.counts)),
-                "params": params,
-                "size": params * element_bytes(weights[site.weight]),
-            }
-            index = _INDEX_BYTES * (inputs // block[0]) * (outputs // block[1])
-            found.append(_Layer(site, inputs, outputs, *block, {**costs, "size": costs["size"] + index}))
+            found.append(_layer(site, inputs, outputs, block, view, slim))
         if not found:
             reasons = [f"'{node}': {why}" for node, why in refused.items()]
             more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
@@ -148,22 +143,20 @@ class PlanTiles(Pass):
         self,
         bench: Bench,
         view: FreeOrders,
-        slim: Model,
         layers: list[_Layer],
         matrices: Mapping[str, Floats],
         unit: Unit,
         found: Found | None,
     ) -> Problem:
         """Returns what the allocator is given: a group for each layer, of as many channels as it has blocks."""
-        levels = tuple(Level(layer.site.node, layer.blocks, layer.costs) for layer in layers)
+        levels = tuple(Level(layer.site.node, layer.blocks, layer.dense, layer.each) for layer in layers)
         whole = {
             name: float(COSTS.get(name)().polynomial(view.analysis, bench.take("model", Model))(view.counts))
             for name in RESOURCES
         }
-        whole["size"] += sum(level.costs["size"] for level in levels) - sum(
-            layer.costs["params"] * element_bytes(slim.initializers()[layer.site.weight]) for layer in layers
+        costs = level_costs(
+            levels, {name: cost + sum(layer.fixed.get(name, 0.0) for layer in layers) for name, cost in whole.items()}
         )
-        costs = level_costs(levels, whole)
         original = bench.find("original_costs", dict) or {}
         limits = {
             budget.resource: self.phase.limit(
@@ -193,6 +186,23 @@ class PlanTiles(Pass):
             view.analysis, [layer.site for layer in layers], matrices, patterns, counts=view.counts, fixed=not permute
         )
         return search(members, options, np.random.default_rng(self.seed))
+
+
+def _layer(site: TileSite, inputs: int, outputs: int, block: tuple[int, int], view: FreeOrders, slim: Model) -> _Layer:
+    """Returns a weight with what it costs: dense, for each block that its tiles keep, and however many they keep."""
+    size, tile = block
+    element = element_bytes(slim.initializers()[site.weight])
+    node = next(node for node in slim.nodes if node_label(node) == site.node)
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2].name)
+    macs, tiles = float(view.analysis.node_macs[site.node](view.counts)), -(-outputs // tile)
+    params, stored = float(inputs * outputs * site.taps), float(tiles * tile * size * site.taps)
+    dense = {"flops": macs, "params": params, "size": params * element}
+    padded = tiles * tile / outputs
+    each = {"flops": macs * padded * size / inputs, "params": stored, "size": stored * element + _INDEX_BYTES * tiles}
+    # a packed bias is as long as its tiles, and a packed product of matrices has one in any case
+    longer = float(tiles * tile - outputs * has_bias) if has_bias or site.operator == "MatMul" else 0.0
+    fixed = {"params": longer, "size": longer * element}
+    return _Layer(site, inputs, outputs, size, tile, dense, each, fixed)
 
 
 def entry_worth(

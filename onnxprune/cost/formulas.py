@@ -6,7 +6,7 @@
     Einsum          Π of the sizes of all letters, where there are two operands or more
     LSTM, GRU, RNN  positions × batch × (elements of W + elements of R)
     attention       see `attention_formulas`
-    block-sparse    elements of the output × Π of the inputs that a tile keeps and the kernel's positions
+    block-sparse    positions of the output × elements of the packed weight, what pads its last tile included
 
 Element-wise work, pooling and normalisation are not counted. Quantised operators count as the
 operator they quantise.
@@ -107,11 +107,11 @@ def _matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
 
 
 def _block_sparse_matmul(node: gs.Node, inputs: Inputs, output: Shape) -> int:
-    return math.prod(output) * _given(inputs, 1)[1]
+    return math.prod(output[:-1]) * math.prod(_given(inputs, 1))
 
 
 def _block_sparse_conv(node: gs.Node, inputs: Inputs, output: Shape) -> int:
-    return math.prod(output) * math.prod(_given(inputs, 1)[1:])
+    return math.prod((output[0], *output[2:])) * math.prod(_given(inputs, 1))
 
 
 def _einsum(node: gs.Node, inputs: Inputs, output: Shape) -> int:

@@ -124,6 +124,7 @@ def _replace(model: onnx.ModelProto, layer: TiledLayer) -> None:
     if bias is None and layer.operator == "MatMul":
         bias = np.zeros(layer.outputs, dtype=weight.dtype)
     if bias is not None:
+        bias = np.pad(bias, (0, len(layer.kept) * layer.tile - layer.outputs))
         names.append(f"{layer.weight}_bias")
         arrays.append(bias)
     taken = {t.name for t in model.graph.initializer}

@@ -1,8 +1,8 @@
 """Which blocks a weight is cut into.
 
-A block is bk inputs by T outputs. The one that is asked for, or the one that the operator's kernel likes best,
-is halved until it divides the weight. A weight of fewer than two blocks of inputs has nothing to choose between and
-stays dense (TETRIS shrinks blocks to the same end).
+A block is bk inputs by T outputs. Of the one that is asked for, or the one that the operator's kernel likes best,
+bk is halved until it divides the inputs, and T until the last tile wastes little. A weight of fewer than two blocks
+of inputs has nothing to choose between and stays dense (TETRIS shrinks blocks to the same end).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BlockOption = tuple[int, int] | None
 _PREFERRED: dict[str, tuple[int, int]] = {"MatMul": (1, 32), "Conv": (1, 8)}
 _LEAST_TILE = 4
 _LEAST_BLOCKS = 2
+_WASTE = 1 / 16
 _FORM = re.compile(r"(\d+)[x×](\d+)")
 
 
@@ -54,9 +55,6 @@ def fit_block(
         if block == 1:
             return f"it has {inputs} input{'s' * (inputs > 1)}, and blocks need a choice between two"
         block //= 2
-    least = min(_LEAST_TILE, tile)
-    while outputs % tile:
-        if tile // 2 < least:
-            return f"its {outputs} outputs cannot be cut into tiles of {least} or more"
+    while tile > _LEAST_TILE and -(-outputs // tile) * tile > (1 + _WASTE) * outputs:
         tile //= 2
-    return block, tile
+    return block, min(tile, outputs)

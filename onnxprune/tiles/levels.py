@@ -27,12 +27,14 @@ class Level:
     Attributes:
         name: Of the group that stands for it.
         blocks: Input blocks of each tile before anything goes.
-        costs: Resource → what the layer costs as a whole.
+        dense: Resource → what the layer costs as it is.
+        each: Resource → what it costs for each block that its tiles keep, what pads the last tile included.
     """
 
     name: str
     blocks: int
-    costs: Mapping[str, float]
+    dense: Mapping[str, float]
+    each: Mapping[str, float]
 
 
 def level_groups(levels: tuple[Level, ...]) -> tuple[Group, ...]:
@@ -49,12 +51,8 @@ def level_costs(levels: tuple[Level, ...], whole: Mapping[str, float]) -> dict[s
     """
     found = {}
     for resource, total in whole.items():
-        shares = [
-            Poly.variable(level.name) * (level.costs[resource] / level.blocks)
-            for level in levels
-            if level.costs.get(resource)
-        ]
-        rest = total - sum(level.costs.get(resource, 0.0) for level in levels)
+        shares = [Poly.variable(level.name) * level.each[resource] for level in levels if level.each.get(resource)]
+        rest = total - sum(level.dense.get(resource, 0.0) for level in levels)
         found[resource] = Poly.sum([*shares, Poly.constant(max(rest, 0.0))])
     return found
 

@@ -74,12 +74,14 @@ def test_node_is_listed_and_not_counted_when_a_shape_is_unknown():
     ("found", "macs"),
     [
         # four tiles of three outputs, each of which keeps six of its inputs
-        (node("BlockSparseMatMul", ["m", (2, 6, 3), (2, 3)], "mn", "onnxprune", block_k=2), 4 * 6 * 6),
-        (node("BlockSparseConvRelu", ["x", (12, 4, 3, 3), (2, 2)], "y", "onnxprune", block_c=2), 2 * 12 * 16 * 4 * 9),
+        (node("BlockSparseMatMul", ["m", (2, 6, 3), (2, 3)], "mn", "onnxprune", block_k=2), 4 * 2 * 6 * 3),
+        # six outputs in two tiles of four
+        (node("BlockSparseMatMul", ["m", (2, 6, 4), (2, 3)], "mn", "onnxprune", block_k=2), 4 * 2 * 6 * 4),
+        (node("BlockSparseConvRelu", ["x", (12, 4, 3, 3), (2, 2)], "y", "onnxprune", block_c=2), 2 * 16 * 12 * 4 * 9),
         (node("BlockSparseMatMul", ["m", (2, 6, 3), (2, 3)], "mn", "elsewhere"), 0),
         (node("SomethingElse", ["m"], "mn", "onnxprune"), 0),
     ],
-    ids=["matmul", "conv", "another domain", "another operator"],
+    ids=["matmul", "padded", "conv", "another domain", "another operator"],
 )
 def test_block_sparse_operators_count_what_their_tiles_keep(found, macs):
     assert node_macs(found, SHAPES) == macs

@@ -9,7 +9,10 @@ from onnxprune.allocate import ALLOCATORS, Problem
 from onnxprune.tiles.levels import Level, block_ranks, level_costs, level_groups, level_worth
 
 SUMS = np.array([[3.0, 0.0], [1.0, 2.0], [2.0, 2.0]])
-LEVELS = (Level("a", 3, {"flops": 60.0, "params": 6.0}), Level("b", 10, {"flops": 20.0, "params": 10.0}))
+LEVELS = (
+    Level("a", 3, {"flops": 60.0, "params": 6.0}, {"flops": 20.0, "params": 2.0}),
+    Level("b", 10, {"flops": 20.0, "params": 10.0}, {"flops": 2.0, "params": 1.0}),
+)
 
 
 def test_every_tile_ranks_its_own_blocks():
@@ -29,12 +32,17 @@ def test_costs_fall_with_blocks_and_what_is_not_tiled_stays():
     assert costs["params"]({"a": 1, "b": 1}) == pytest.approx(3)
 
 
+def test_what_pads_a_tile_is_paid_for():
+    padded = Level("a", 2, {"params": 47.0}, {"params": 24.0})
+    assert level_costs((padded,), {"params": 50.0})["params"]({"a": 1}) == pytest.approx(27.0)
+
+
 @pytest.mark.parametrize("name", [n for n in ALLOCATORS.names() if n not in ("dsa", "netadapt")])
 def test_allocators_share_a_budget_out_over_tiles(name):
     rng = np.random.default_rng(0)
-    levels = tuple(Level(f"l{i}", 64, {"flops": 1000.0 * (i + 1)}) for i in range(4))
+    levels = tuple(Level(f"l{i}", 64, {"flops": 640.0 * (i + 1)}, {"flops": 10.0 * (i + 1)}) for i in range(4))
     worth = {level.name: level_worth(rng.random((64, 4)) ** (i + 1)) for i, level in enumerate(levels)}
-    costs = level_costs(levels, {"flops": 12000.0})
-    problem = Problem(level_groups(levels), worth, costs, {"flops": 6000.0}, 1)
+    costs = level_costs(levels, {"flops": 7680.0})
+    problem = Problem(level_groups(levels), worth, costs, {"flops": 3840.0}, 1)
     found = ALLOCATORS.get(name)().solve(problem)
-    assert 0.98 * 6000 <= costs["flops"](found.kept) <= 6000
+    assert 0.98 * 3840 <= costs["flops"](found.kept) <= 3840
