@@ -58,7 +58,7 @@ def matmul(
         out_features: N.
         activation: What is applied to the output.
     """
-    rows = weight.transpose(0, 2, 1).reshape(-1, weight.shape[1])
+    rows = weight.transpose(0, 2, 1).reshape(weight.shape[0] * weight.shape[2], weight.shape[1])
     dense = dense_weight(rows, index, block=block_k, inputs=x.shape[-1], outputs=out_features)
     y = x.astype(np.float64) @ dense.T + bias[:out_features].astype(np.float64)
     return (activation or Activation()).values(y)
