@@ -6,8 +6,8 @@ Builds the library with each sanitizer and runs the unit tests of the kernels wi
 concurrent callers. The sanitizer's runtime is preloaded into Python, so that only the library is watched, and the
 memory that onnxruntime hands to it. Ends with 1 where a sanitizer or a test complains.
 
-ThreadSanitizer does not see how onnxruntime's thread pool hands work on; `ort.h` tells it what the pool promises. What it
-finds within onnxruntime is left out: a complaint counts where one of the two accesses is ours.
+ThreadSanitizer does not see how onnxruntime's thread pool hands work on; `ort.h` tells it what the pool promises.
+What it finds within onnxruntime is left out: a complaint counts where one of the two accesses is ours.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _run(name: str, folder: Path) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-m", "not slow", *TESTS[name]]
     print(f"{name}: {' '.join(command)}", flush=True)
     status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-    reports = [part for path in folder.glob("report*") for part in path.read_text().split("=" * 18) if "WARNING" in part]
+    reports = [
+        part for path in folder.glob("report*") for part in path.read_text().split("=" * 18) if "WARNING" in part
+    ]
     ours = [report for report in reports if OURS.search(report)]
     print(*ours, sep="\n")
     print(f"{name}: status {status}; {len(ours)} complaints, and {len(reports) - len(ours)} within onnxruntime")

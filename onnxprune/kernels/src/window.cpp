@@ -84,7 +84,8 @@ PhasePlanes::PhasePlanes(const std::vector<WindowAxis>& window, const Shape& inp
       axis.phases.erase(std::unique(axis.phases.begin(), axis.phases.end()), axis.phases.end());
     }
     output_[missing + i] = output;
-    plane_[missing + i] = rows == Rows::kPadded ? axis.input + w.pad_begin + w.pad_end : output + axis.shift(w.kernel - 1);
+    plane_[missing + i] =
+        rows == Rows::kPadded ? axis.input + w.pad_begin + w.pad_end : output + axis.shift(w.kernel - 1);
     stacks = checked_product(stacks, static_cast<std::int64_t>(axis.phases.size()), "The input");
     is_input_ = is_input_ && axis.deal == 1 && w.pad_begin == 0 && w.pad_end == 0 && plane_[missing + i] == axis.input;
   }

@@ -38,11 +38,11 @@ std::vector<WindowAxis> read_window(const WindowAttributes& attributes, const Sh
 
 // Where the taps of a convolution find their inputs, as constant offsets, whatever strides, dilations and pads are.
 //
-// A stride of s deals the padded input out in phases: position i · s + phase of an axis goes to place i of that phase. A
-// tap always meets the same phase, at place o + shift. So a channel becomes a stack of planes, one for each phase that
-// a tap meets. Planes are wider than the output by the largest shift, and what runs over them in one go meets gaps; where
-// that costs more than a larger stack, each tap of the last axis gets planes of its own, as wide as the output. What
-// takes outputs one by one may step over the padded input itself.
+// A stride of s deals the padded input out in phases: position i · s + phase of an axis goes to place i of that phase.
+// A tap always meets the same phase, at place o + shift. So a channel becomes a stack of planes, one for each phase
+// that a tap meets. Planes are wider than the output by the largest shift, and what runs over them in one go meets
+// gaps; where that costs more than a larger stack, each tap of the last axis gets planes of its own, as wide as the
+// output. What takes outputs one by one may step over the padded input itself.
 class PhasePlanes {
  public:
   enum class Rows { kShared, kForEachTap, kPadded };

@@ -42,7 +42,10 @@ def test_vector_instructions_stay_in_their_files() -> None:
     for path in SOURCES.iterdir():
         if "#pragma GCC target" in path.read_text(encoding="utf-8"):
             assert path.name.startswith("isa_")
-            assert re.findall(r"#include [<\"](.*)[>\"]", path.read_text(encoding="utf-8")) == ["isa.h", "isa_kernels.inc"]
+            assert re.findall(r"#include [<\"](.*)[>\"]", path.read_text(encoding="utf-8")) == [
+                "isa.h",
+                "isa_kernels.inc",
+            ]
     assert "std::vector" not in (SOURCES / "isa.h").read_text(encoding="utf-8")
 
 
@@ -102,7 +105,9 @@ def test_build_ops_builds(tmp_path: Path) -> None:
     outcome = CliRunner().invoke(cli, ["build-ops", "-o", str(tmp_path / "ops.so"), "--json"])
     assert outcome.exit_code == 0, outcome.output
     assert json.loads(outcome.stdout)["library"] == str(tmp_path / "ops.so")
-    shown = subprocess.run(["nm", "-D", "--defined-only", tmp_path / "ops.so"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["nm", "-D", "--defined-only", tmp_path / "ops.so"], capture_output=True, text=True, check=True
+    )
     exported = {line.split()[-1] for line in shown.stdout.splitlines() if " T " in line}
     assert exported == {"RegisterCustomOps", "onnxprune_kernels_isa", "onnxprune_kernels_version"}
 

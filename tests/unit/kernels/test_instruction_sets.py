@@ -55,7 +55,9 @@ def test_library_itself_registers_nothing_without_kernels(monkeypatch: pytest.Mo
     monkeypatch.setenv(VARIABLE, "none")
     options = ort.SessionOptions()
     options.register_custom_ops_library(str(kernel_library()))
-    session = ort.InferenceSession(model_of(case, arrays).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        model_of(case, arrays).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     np.testing.assert_allclose(session.run(None, {"x": arrays["x"]})[0], case.expected(arrays), rtol=0, atol=1e-5)
 
 

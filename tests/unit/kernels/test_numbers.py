@@ -41,14 +41,18 @@ CONVS = [
     ConvCase(tiles=2, width=16, block=2, kept=3, inputs=6, image=(11, 9), window=Window((5, 3), (0, 2, 3, 1), (3, 1))),
     ConvCase(tiles=2, width=8, block=1, kept=3, inputs=6, image=(12, 13), window=Window((3, 3), (), (), (2, 3))),
     ConvCase(tiles=2, width=16, block=1, kept=9, inputs=12, image=(12, 13), window=Window((3, 3), (), (), (2, 3))),
-    ConvCase(tiles=2, width=6, block=1, kept=3, inputs=6, image=(9, 9), window=Window((3, 3), (4,) * 4, (4, 4), (3, 3))),
+    ConvCase(
+        tiles=2, width=6, block=1, kept=3, inputs=6, image=(9, 9), window=Window((3, 3), (4,) * 4, (4, 4), (3, 3))
+    ),
     ConvCase(tiles=2, width=8, block=1, kept=2, inputs=4, image=(9, 9), window=Window((2, 2), (5, 5, 6, 6), (3, 3))),
     ConvCase(tiles=2, width=8, block=1, kept=1, inputs=3, image=(20, 21), window=Window((7, 7), (3,) * 4, (2, 2))),
     ConvCase(tiles=1, width=1, block=1, kept=1, inputs=1, image=(1, 1), window=Window((1, 1)), batch=1),
     ConvCase(tiles=2, width=8, block=2, kept=3, inputs=8, image=(31,), window=Window((5,), (2, 2), (2,))),
     ConvCase(tiles=2, width=32, block=8, kept=2, inputs=24, image=(31,), window=Window((5,), (2, 2), (2,))),
     ConvCase(tiles=2, width=8, block=2, kept=2, inputs=8, image=(5, 6, 7), window=Window((3, 3, 3), (1,) * 6)),
-    ConvCase(tiles=2, width=16, block=2, kept=2, inputs=8, image=(5, 6, 7), window=Window((3, 3, 3), (1,) * 6, (2,) * 3)),
+    ConvCase(
+        tiles=2, width=16, block=2, kept=2, inputs=8, image=(5, 6, 7), window=Window((3, 3, 3), (1,) * 6, (2,) * 3)
+    ),
     ConvCase(tiles=2, width=8, block=8, kept=20, inputs=180, image=(7, 7)),  # several chunks of channels
     ConvCase(tiles=2, width=32, block=8, kept=20, inputs=180, image=(24, 23)),  # and several bands of pixels
     ConvCase(tiles=2, width=8, block=1, kept=3, inputs=6, image=(40, 33)),
@@ -106,7 +110,9 @@ def test_weights_that_are_computed_equal_the_reference(case: MatMulCase | ConvCa
 
 @pytest.mark.parametrize("act", list(ACTIVATIONS))
 def test_activations_hold_over_their_whole_range(act: Any) -> None:
-    values = np.concatenate([np.linspace(-110, 110, 4001), np.linspace(-1, 1, 2001), [0.0, -0.0, 1e-30, -1e-30, 3e38, -3e38]])
+    values = np.concatenate(
+        [np.linspace(-110, 110, 4001), np.linspace(-1, 1, 2001), [0.0, -0.0, 1e-30, -1e-30, 3e38, -3e38]]
+    )
     case = MatMulCase(tiles=1, width=1, block=1, kept=1, inputs=1, lead=(len(values),), act=act)
     arrays = case.arrays()
     arrays["x"], arrays["weight"], arrays["bias"] = (

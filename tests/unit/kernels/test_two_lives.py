@@ -69,7 +69,9 @@ def test_inside_an_if(case: Any) -> None:
     inner = model_of(case, arrays)
     weights = list(inner.graph.initializer)
     taken = helper.make_graph(list(inner.graph.node), "then", [], [helper.make_empty_tensor_value_info("y")])
-    other = helper.make_graph([helper.make_node("Identity", ["none"], ["n"])], "else", [], [helper.make_empty_tensor_value_info("n")])
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["none"], ["n"])], "else", [], [helper.make_empty_tensor_value_info("n")]
+    )
     nodes = [
         helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
         helper.make_node("Equal", ["total", "total"], ["always"]),  # not known before it runs
@@ -167,7 +169,9 @@ def test_shapes_are_inferred(case: Any, tmp_path: Any) -> None:
 
 
 def test_strided_images_have_inferred_sizes() -> None:
-    case = ConvCase(tiles=2, width=8, block=1, kept=2, inputs=4, image=(15, 8), window=Window((3, 3), (1, 0, 1, 1), (2, 2)))
+    case = ConvCase(
+        tiles=2, width=8, block=1, kept=2, inputs=4, image=(15, 8), window=Window((3, 3), (1, 0, 1, 1), (2, 2))
+    )
     model = model_of(case, case.arrays())
     for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], case.image, strict=True):
         dim.dim_value = size
@@ -185,7 +189,11 @@ def test_four_callers_at_once(case: Any, threads: int) -> None:
     def call(seed: int) -> None:
         rng = np.random.default_rng(seed)
         for _ in range(15):
-            sizes = (int(rng.integers(1, 40)), case.inputs) if case is MATMUL else (int(rng.integers(1, 4)), 16, *rng.integers(3, 12, 2))
+            sizes = (
+                (int(rng.integers(1, 40)), case.inputs)
+                if case is MATMUL
+                else (int(rng.integers(1, 4)), 16, *rng.integers(3, 12, 2))
+            )
             x = rng.standard_normal(sizes).astype(np.float32)
             (found,) = session.run(None, {"x": x})
             worst = np.abs(found - case.expected(arrays | {"x": x})).max()
