@@ -17,31 +17,15 @@ namespace {
 constexpr std::int64_t kBandVectors = 30;
 constexpr std::int64_t kChunkBytes = 16 * 1024;
 constexpr std::int64_t kLine = 64;
-constexpr double kFillCost = 8.0;  // of writing a vector of the layout, in multiplications of vectors
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// Returns the layout that is expected to take less time, counted in multiplications of vectors: a vector of the layout
-// takes kFillCost of them, and each vector of the cover as many as the layer has weights.
-PhasePlanes choose_planes(const Isa& isa, const PixelWeights& weights, const std::vector<WindowAxis>& window,
-                          const Shape& image) {
-  const Shape spatial(image.begin() + 1, image.end());
-  const auto cost = [&](const PhasePlanes& planes) {
-    const double filled = planes.is_input() ? 0.0 : static_cast<double>(image[0] * planes.channel_size()) / isa.lanes;
-    const double covered = static_cast<double>(PixelCover(planes, isa.lanes).count());
-    return filled * kFillCost + covered * static_cast<double>(weights.values.size());
-  };
-  PhasePlanes shared(window, spatial, PhasePlanes::Rows::kShared);
-  PhasePlanes own(window, spatial, PhasePlanes::Rows::kForEachTap);
-  return cost(own) < cost(shared) ? own : shared;
-}
 
 // All that follows from the shape of an image.
 class PixelPlan final : public ConvPlan {
  public:
   PixelPlan(const Isa& isa, const PixelWeights& weights, const std::vector<WindowAxis>& window, const Shape& shape)
       : image(shape),
-        planes(choose_planes(isa, weights, window, image)),
+        planes(window, Shape(image.begin() + 1, image.end()), PhasePlanes::Layout::kPhases),
         offsets(plane_offsets(weights.kept, planes, image)),
         cover(planes, isa.lanes) {
     copies = !planes.is_input() || cover.reads_past_end();
