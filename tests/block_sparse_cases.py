@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.kernels import Activation, Window, attach, build, conv_node, matmul_node, reference, register
-from onnxprune.kernels.build import cache_path
+from onnxprune.kernels.compilation import cache_path
 
 __all__ = [
     "ELEMENTS",
@@ -33,7 +34,12 @@ ELEMENTS = {np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in (
 
 @cache
 def kernel_library() -> Path:
-    """Returns the library, built from the sources as they are; made once for all runs that have the same."""
+    """Returns the library, built from the sources as they are; made once for all runs that have the same.
+
+    ONNXPRUNE_TEST_LIBRARY names another, such as one with a sanitizer.
+    """
+    if "ONNXPRUNE_TEST_LIBRARY" in os.environ:
+        return Path(os.environ["ONNXPRUNE_TEST_LIBRARY"])
     path = cache_path()
     return path if path.is_file() else build()
 
@@ -107,6 +113,9 @@ class MatMulCase:
     def x_shape(self) -> list[str | int]:
         return [*(f"d{i}" for i in range(len(self.lead))), self.inputs]
 
+    def y_shape(self) -> list[str | int]:
+        return [*(f"d{i}" for i in range(len(self.lead))), self.outputs]
+
 
 @dataclass(frozen=True)
 class ConvCase:
@@ -173,6 +182,9 @@ class ConvCase:
     def x_shape(self) -> list[str | int]:
         return ["batch", self.inputs, *(f"s{i}" for i in range(len(self.image)))]
 
+    def y_shape(self) -> list[str | int]:
+        return ["batch", self.outputs, *(f"o{i}" for i in range(len(self.image)))]
+
 
 def model_of(
     case: MatMulCase | ConvCase,
@@ -200,7 +212,7 @@ def model_of(
             for name, value in weights.items()
         ]
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()] if constant else []
-    output = helper.make_tensor_value_info("y", element, None)
+    output = helper.make_tensor_value_info("y", element, case.y_shape())
     graph = helper.make_graph([case.node()], "g", inputs, [output], initializers)
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("onnxprune", 1)]
     model = helper.make_model(graph, ir_version=8, opset_imports=opsets)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
 from onnxprune.kernels.attach import attach, functions
-from onnxprune.kernels.build import BuildError, build
+from onnxprune.kernels.compilation import BuildError, build
 from onnxprune.kernels.library import Availability, KernelsMissing, available, register
 from onnxprune.kernels.nodes import DOMAIN, VERSION, Window, conv_node, matmul_node
 

@@ -96,7 +96,7 @@ class Activation:
                 erf = np.vectorize(math.erf, otypes=[np.float64])
                 return np.asarray(0.5 * x * (1 + erf(x / math.sqrt(2))))
             case "GeluTanh":
-                return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+                return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
         return x
 
 

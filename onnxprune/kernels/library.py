@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from onnxprune.core.errors import InputError
-from onnxprune.kernels.build import cache_path
+from onnxprune.kernels.compilation import cache_path
 from onnxprune.kernels.nodes import VERSION
 
 __all__ = ["Availability", "KernelsMissing", "SessionOptions", "available", "register"]

@@ -58,7 +58,7 @@ def matmul(
         out_features: N.
         activation: What is applied to the output.
     """
-    rows = weight.transpose(0, 2, 1).reshape(-1, weight.shape[1])
+    rows = weight.transpose(0, 2, 1).reshape(weight.shape[0] * weight.shape[2], weight.shape[1])
     dense = dense_weight(rows, index, block=block_k, inputs=x.shape[-1], outputs=out_features)
     y = x.astype(np.float64) @ dense.T + bias[:out_features].astype(np.float64)
     return (activation or Activation()).values(y)
@@ -99,19 +99,12 @@ def conv(
         )
     ]
     y = np.zeros((x.shape[0], out_channels, *sizes))
+    # kernel and image axes first, where an index of several axes may stand alone
+    axes, back = (*range(2, rank + 2), 0, 1), (rank, rank + 1, *range(rank))
     for tap in itertools.product(*(range(kernel) for kernel in window.kernel_shape)):
-        kernel: NDArray[np.float64] = dense[(slice(None), slice(None), *tap)]
-        seen: NDArray[np.float64] = padded[
-            (
-                slice(None),
-                slice(None),
-                *(
-                    slice(t * dilation, t * dilation + (size - 1) * stride + 1, stride)
-                    for t, dilation, size, stride in zip(tap, dilations, sizes, strides, strict=True)
-                ),
-            )
-        ]
-        y += np.einsum("oc,bc...->bo...", kernel, seen)
+        steps = zip(tap, dilations, sizes, strides, strict=True)
+        seen = tuple(slice(t * d, t * d + (size - 1) * stride + 1, stride) for t, d, size, stride in steps)
+        y += np.einsum("oc,bc...->bo...", dense.transpose(*axes)[tap], padded.transpose(*axes)[seen].transpose(*back))
     if bias is not None:
         y += bias[:out_channels].astype(np.float64).reshape(-1, *(1,) * rank)
     return (activation or Activation()).values(y)

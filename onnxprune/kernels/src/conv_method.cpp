@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::int64_t kWorthATask = 1 << 19;  // multiplications
 constexpr std::int64_t kMostTasks = 128;
-constexpr std::int64_t kWorthTransposing = 64;  // products in a sum, below which vectors of pixels are faster
+constexpr std::int64_t kWorthTransposing = 128;  // products in a sum, below which vectors of pixels are faster
 
 std::size_t copied_size(const PhasePlanes& planes, const Shape& image, std::int64_t images, std::int64_t slack) {
   const std::int64_t channels = checked_product(images, image[0], "The input");

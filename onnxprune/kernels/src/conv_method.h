@@ -49,7 +49,7 @@ std::unique_ptr<ConvMethod> conv_by_rows(const ConvLayer& layer, const float* we
 // Returns the way that suits the layer.
 std::unique_ptr<ConvMethod> choose_conv(const ConvLayer& layer, const float* weight, const std::int64_t* index);
 
-// The images with planes laid out as `planes` says: copied into scratch memory, or `x` itself where they lie so already.
+// Images with planes laid out as `planes` says: copied into scratch memory, or `x` itself where they lie so already.
 class LaidOut {
  public:
   // `slack`: floats behind the last plane that may be read.

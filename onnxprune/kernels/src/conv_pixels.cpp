@@ -17,31 +17,15 @@ namespace {
 constexpr std::int64_t kBandVectors = 30;
 constexpr std::int64_t kChunkBytes = 16 * 1024;
 constexpr std::int64_t kLine = 64;
-constexpr double kFillCost = 8.0;  // of writing a vector of the layout, in multiplications of vectors
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// Returns the layout that is expected to take less time: a vector of the layout costs kFillCost, as many multiplications
-// as that, and each vector of the cover all multiplications of the layer.
-PhasePlanes choose_planes(const Isa& isa, const PixelWeights& weights, const std::vector<WindowAxis>& window,
-                          const Shape& image) {
-  const Shape spatial(image.begin() + 1, image.end());
-  const auto cost = [&](const PhasePlanes& planes) {
-    const double filled = planes.is_input() ? 0.0 : static_cast<double>(image[0] * planes.channel_size()) / isa.lanes;
-    const double covered = static_cast<double>(PixelCover(planes, isa.lanes).count());
-    return filled * kFillCost + covered * static_cast<double>(weights.values.size());
-  };
-  PhasePlanes shared(window, spatial, PhasePlanes::Rows::kShared);
-  PhasePlanes own(window, spatial, PhasePlanes::Rows::kForEachTap);
-  return cost(own) < cost(shared) ? own : shared;
-}
 
 // All that follows from the shape of an image.
 class PixelPlan final : public ConvPlan {
  public:
-  PixelPlan(const Isa& isa, const PixelWeights& weights, const std::vector<WindowAxis>& window, const Shape& image_shape)
-      : image(image_shape),
-        planes(choose_planes(isa, weights, window, image)),
+  PixelPlan(const Isa& isa, const PixelWeights& weights, const std::vector<WindowAxis>& window, const Shape& shape)
+      : image(shape),
+        planes(window, Shape(image.begin() + 1, image.end()), PhasePlanes::Layout::kPhases),
         offsets(plane_offsets(weights.kept, planes, image)),
         cover(planes, isa.lanes) {
     copies = !planes.is_input() || cover.reads_past_end();
@@ -107,71 +91,86 @@ class ConvByPixels final : public ConvMethod {
   }
 
  private:
+  using Bundle = PixelWeights::Bundle;
+
+  // Output channels of a tile.
+  std::int64_t channels(std::int64_t tile) const {
+    const Bundle& last = weights_.end(tile)[-1];
+    return last.output + last.channels - weights_.begin(tile)->output;
+  }
+
   // Calls `step(bundle, first vector, vectors)` for all of a tile and a band.
   template <typename Step>
-  void for_each_kernel(const PixelPlan& plan, std::int64_t tile, std::int64_t band,
-                       const Step& step) const {
-    const PixelWeights::Bundle* const first = weights_.bundles.data() + weights_.first_bundle[static_cast<std::size_t>(tile)];
-    const PixelWeights::Bundle* const last = weights_.bundles.data() + weights_.first_bundle[static_cast<std::size_t>(tile) + 1];
+  void for_each_kernel(const PixelPlan& plan, std::int64_t tile, std::int64_t band, const Step& step) const {
     const std::int64_t end = plan.band(band + 1);
     for (std::int64_t vector = plan.band(band); vector < end;) {
       const std::int64_t left = end - vector;
       // four are two and two: a single vector leaves the multipliers waiting
       const std::int64_t vectors = left == 4 ? 2 : std::min<std::int64_t>(layer_.isa.vectors, left);
-      for (const auto* bundle = first; bundle != last; ++bundle) step(*bundle, vector, vectors);
+      for (const auto* bundle = weights_.begin(tile); bundle != weights_.end(tile); ++bundle) {
+        step(*bundle, vector, vectors);
+      }
       vector += vectors;
     }
   }
 
   // All rows at once, and whole vectors: kernels write where their sums belong.
-  void run_direct(const PixelPlan& plan, std::int64_t tile, std::int64_t band,
-                       const float* x, const float* bias, float* y) const {
+  void run_direct(const PixelPlan& plan, std::int64_t tile, std::int64_t band, const float* x, const float* bias,
+                  float* y) const {
     const std::int64_t size = plan.planes.output_size(), taps = static_cast<std::int64_t>(plan.planes.taps().size());
     const std::int64_t depth = weights_.kept.count(tile) * taps;
     const std::int32_t* const offsets = plan.offsets.data() + weights_.kept.first(tile) * taps;
-    for_each_kernel(plan, tile, band, [&](const PixelWeights::Bundle& bundle, std::int64_t vector, std::int64_t vectors) {
-      const PixelTile job{x, offsets, depth, plan.cover.inputs() + vector, weights_.values.data() + bundle.start,
-                          y + bundle.output * size, size, plan.cover.outputs() + vector,
-                          bias != nullptr ? bias + bundle.output : nullptr, false};
+    for_each_kernel(plan, tile, band, [&](const Bundle& bundle, std::int64_t vector, std::int64_t vectors) {
+      const PixelTile job{x,
+                          offsets,
+                          depth,
+                          plan.cover.inputs() + vector,
+                          weights_.values.data() + bundle.start,
+                          y + bundle.output * size,
+                          size,
+                          plan.cover.outputs() + vector,
+                          bias != nullptr ? bias + bundle.output : nullptr,
+                          false};
       layer_.isa.pixel_kernels[bundle.channels][vectors](job);
     });
     if (layer_.activation.kind == ActivationKind::kNone) return;
     const std::int64_t from = plan.cover.outputs()[plan.band(band)];
     const std::int64_t to = plan.cover.outputs()[plan.band(band + 1) - 1] + layer_.isa.lanes;
-    for (std::size_t i = weights_.first_bundle[static_cast<std::size_t>(tile)]; i < weights_.first_bundle[static_cast<std::size_t>(tile) + 1]; ++i) {
-      const PixelWeights::Bundle& bundle = weights_.bundles[i];
-      for (int c = 0; c < bundle.channels; ++c) {
-        layer_.isa.activate(layer_.activation, y + (bundle.output + c) * size + from, static_cast<std::size_t>(to - from));
-      }
+    const std::int64_t first = weights_.begin(tile)->output;
+    for (std::int64_t c = first; c < first + channels(tile); ++c) {
+      layer_.isa.activate(layer_.activation, y + c * size + from, static_cast<std::size_t>(to - from));
     }
   }
 
   // Sums are gathered in scratch memory, chunk by chunk, and then put where they belong.
-  void run_tile(const PixelPlan& plan, std::int64_t tile, std::int64_t band,
-                     const float* x, const float* bias, float* y) const {
+  void run_tile(const PixelPlan& plan, std::int64_t tile, std::int64_t band, const float* x, const float* bias,
+                float* y) const {
     const std::int64_t size = plan.planes.output_size(), taps = static_cast<std::int64_t>(plan.planes.taps().size());
     const std::int64_t rows = weights_.kept.count(tile), first_vector = plan.band(band);
     const std::int64_t row_size = (plan.band(band + 1) - first_vector) * layer_.isa.lanes;
-    const PixelWeights::Bundle& first = weights_.bundles[weights_.first_bundle[static_cast<std::size_t>(tile)]];
-    const PixelWeights::Bundle& last = weights_.bundles[weights_.first_bundle[static_cast<std::size_t>(tile) + 1] - 1];
-    const std::int64_t channels = last.output + last.channels - first.output;
-    const auto sums = ScratchPool::shared().borrow(static_cast<std::size_t>(channels * row_size));
+    const std::int64_t first = weights_.begin(tile)->output;
+    const auto sums = ScratchPool::shared().borrow(static_cast<std::size_t>(channels(tile) * row_size));
     for (std::int64_t from = 0; from == 0 || from < rows; from += plan.chunk) {
       const std::int64_t depth = std::min(plan.chunk, rows - from) * taps;
       const std::int32_t* const offsets = plan.offsets.data() + (weights_.kept.first(tile) + from) * taps;
-      for_each_kernel(plan, tile, band, [&](const PixelWeights::Bundle& bundle, std::int64_t vector, std::int64_t vectors) {
-        const PixelTile job{x, offsets, depth, plan.cover.inputs() + vector,
+      for_each_kernel(plan, tile, band, [&](const Bundle& bundle, std::int64_t vector, std::int64_t vectors) {
+        const PixelTile job{x,
+                            offsets,
+                            depth,
+                            plan.cover.inputs() + vector,
                             weights_.values.data() + bundle.start + from * taps * bundle.channels,
-                            sums.data() + (bundle.output - first.output) * row_size, row_size,
-                            plan.side_by_side.data() + (vector - first_vector), bias != nullptr ? bias + bundle.output : nullptr,
+                            sums.data() + (bundle.output - first) * row_size,
+                            row_size,
+                            plan.side_by_side.data() + (vector - first_vector),
+                            bias != nullptr ? bias + bundle.output : nullptr,
                             from > 0};
         layer_.isa.pixel_kernels[bundle.channels][vectors](job);
       });
     }
-    layer_.isa.activate(layer_.activation, sums.data(), static_cast<std::size_t>(channels * row_size));
-    for (std::int64_t c = 0; c < channels; ++c) {
+    layer_.isa.activate(layer_.activation, sums.data(), static_cast<std::size_t>(channels(tile) * row_size));
+    for (std::int64_t c = 0; c < channels(tile); ++c) {
       const float* lanes = sums.data() + c * row_size;
-      float* const out = y + (first.output + c) * size;
+      float* const out = y + (first + c) * size;
       for (std::int64_t vector = first_vector; vector < plan.band(band + 1); ++vector, lanes += layer_.isa.lanes) {
         for (const auto* run = plan.cover.runs_begin(vector); run != plan.cover.runs_end(vector); ++run) {
           std::copy_n(lanes + run->lane, run->count, out + run->output);

@@ -22,7 +22,7 @@ class RowPlan final : public ConvPlan {
  public:
   RowPlan(const Isa& isa, const KeptInputs& kept, const std::vector<WindowAxis>& window, const Shape& shape)
       : image(shape),
-        planes(window, Shape(shape.begin() + 1, shape.end()), PhasePlanes::Rows::kPadded),
+        planes(window, Shape(shape.begin() + 1, shape.end()), PhasePlanes::Layout::kPadded),
         offsets(plane_offsets(kept, planes, shape)) {
     const auto& [depth, height, width] = planes.output();
     places.reserve(static_cast<std::size_t>(planes.output_size()));

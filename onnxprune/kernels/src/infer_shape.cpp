@@ -47,6 +47,15 @@ class Inference {
     return values;
   }
 
+  // The element type of the first input, which is the output's too. One descriptor of an operator infers for all.
+  ElementType type() const {
+    abi::ShapeInfo* info = nullptr;
+    ElementType type = ElementType::kFloat;
+    check(table_, abi::InferInput::call(table_, context_, 0, &info));
+    check(table_, abi::GetElementType::call(table_, info, &type));
+    return type;
+  }
+
   // onnxruntime would take an unknown dimension without a name for one of size -1: such a shape is not set.
   void set_output(const std::vector<Dimension>& dimensions) const {
     std::vector<std::int64_t> sizes;
@@ -56,9 +65,11 @@ class Inference {
       sizes.push_back(dimension.size);
       names.push_back(dimension.size < 0 ? dimension.name.c_str() : "");
     }
+    const ElementType element = type();
     abi::ShapeInfo* info = nullptr;
     check(table_, abi::CreateShapeInfo::call(table_, &info));
-    abi::Status* status = abi::SetDimensions::call(table_, info, sizes.data(), sizes.size());
+    abi::Status* status = abi::SetElementType::call(table_, info, element);
+    if (status == nullptr) status = abi::SetDimensions::call(table_, info, sizes.data(), sizes.size());
     if (status == nullptr) status = abi::SetSymbolicDimensions::call(table_, info, names.data(), names.size());
     if (status == nullptr) status = abi::InferOutput::call(table_, context_, 0, info);
     abi::ReleaseShapeInfo::call(table_, info);

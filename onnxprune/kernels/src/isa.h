@@ -14,7 +14,8 @@ constexpr int kMostChannels = 8;
 constexpr int kMostVectors = 3;
 constexpr int kMostLanes = 16;
 
-// y[m, n] = start[m, n] + Σ_i x[row(m) + offsets[i]] · w[i, n] over `depth` inputs, row(m) = m · row_step or row_places[m],
+// y[m, n] = start[m, n] + Σ_i x[row(m) + offsets[i]] · w[i, n] over `depth` inputs, with row(m) = m · row_step, or
+// row_places[m] where these are given,
 // where start is the bias, zero without one, or y itself where a sum is resumed.
 struct RowTile {
   const float* x;
@@ -44,8 +45,8 @@ struct PixelTile {
   bool resume;
 };
 
-// Rows of an image with zeros around them: each is `zeros_before` zeros, `count` values that lie `value_step` apart, and
-// `zeros_after` zeros.
+// Rows of an image with zeros around them: each is `zeros_before` zeros, `count` values that lie `value_step` apart,
+// and `zeros_after` zeros.
 struct RowCopy {
   const float* from;
   std::ptrdiff_t from_step;

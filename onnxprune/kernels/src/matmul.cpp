@@ -100,7 +100,8 @@ class MatMul final : public Kernel {
  private:
   Tiling checked(const Tensor& weight, const Tensor& index, const Tensor& bias) const {
     if (weight.shape.size() != 3) {
-      throw BadInput("The weight has shape " + show(weight.shape) + ", not [tiles, inputs of a tile, outputs of a tile].");
+      throw BadInput("The weight has shape " + show(weight.shape) +
+                     ", not [tiles, inputs of a tile, outputs of a tile].");
     }
     const Tiling tiling{weight.shape[0], weight.shape[1], weight.shape[2], block_, inputs_, outputs_};
     check_tiling(tiling, index, bias);

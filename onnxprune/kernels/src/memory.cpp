@@ -16,12 +16,12 @@ ScratchPool::Loan ScratchPool::borrow(std::size_t count) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     // The smallest that suffices; else the largest is replaced, so that buffers do not pile up.
-    auto best = idle_.end();
-    for (auto it = idle_.begin(); it != idle_.end(); ++it) {
-      const bool better = best == idle_.end() || (it->size() >= count && (best->size() < count || it->size() < best->size())) ||
-                          (best->size() < count && it->size() > best->size());
-      if (better) best = it;
-    }
+    const auto better = [count](const Floats& a, const Floats& b) {
+      const bool a_suffices = a.size() >= count, b_suffices = b.size() >= count;
+      if (a_suffices != b_suffices) return a_suffices;
+      return a_suffices ? a.size() < b.size() : a.size() > b.size();
+    };
+    const auto best = std::min_element(idle_.begin(), idle_.end(), better);
     if (best != idle_.end()) {
       found = std::move(*best);
       idle_.erase(best);

@@ -27,7 +27,9 @@ class PixelCover {
   const std::int32_t* inputs() const { return inputs_.data(); }
   // Where each vector goes in the output; of use where all are whole.
   const std::int32_t* outputs() const { return outputs_.data(); }
-  const Run* runs_begin(std::int64_t vector) const { return runs_.data() + first_run_[static_cast<std::size_t>(vector)]; }
+  const Run* runs_begin(std::int64_t vector) const {
+    return runs_.data() + first_run_[static_cast<std::size_t>(vector)];
+  }
   const Run* runs_end(std::int64_t vector) const { return runs_begin(vector + 1); }
 
   // Whether each vector is one run of all its lanes.

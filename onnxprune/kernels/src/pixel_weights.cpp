@@ -21,13 +21,12 @@ PixelWeights::PixelWeights(const Isa& isa, const Tiling& tiling, std::int64_t ta
   first_bundle.push_back(bundles.size());
   values = Floats(static_cast<std::size_t>(size));
   for (std::int64_t tile = 0; tile < tiling.tiles; ++tile) {
-    for (std::size_t i = first_bundle[static_cast<std::size_t>(tile)]; i < first_bundle[static_cast<std::size_t>(tile) + 1]; ++i) {
-      const Bundle& bundle = bundles[i];
-      float* to = values.data() + bundle.start;
+    for (const Bundle* bundle = begin(tile); bundle != end(tile); ++bundle) {
+      float* to = values.data() + bundle->start;
       for (const auto* row = kept.begin(tile); row != kept.begin(tile) + kept.count(tile); ++row) {
         for (std::int64_t tap = 0; tap < taps; ++tap) {
-          for (int c = 0; c < bundle.channels; ++c) {
-            *to++ = weight[((bundle.output + c) * tiling.rows + row->weight) * taps + tap];
+          for (int c = 0; c < bundle->channels; ++c) {
+            *to++ = weight[((bundle->output + c) * tiling.rows + row->weight) * taps + tap];
           }
         }
       }

@@ -18,6 +18,10 @@ struct PixelWeights {
 
   PixelWeights(const Isa& isa, const Tiling& tiling, std::int64_t taps, const float* weight, const std::int64_t* index);
 
+  // The bundles of a tile are [begin, end).
+  const Bundle* begin(std::int64_t tile) const { return bundles.data() + first_bundle[static_cast<std::size_t>(tile)]; }
+  const Bundle* end(std::int64_t tile) const { return begin(tile + 1); }
+
   KeptInputs kept;
   std::vector<Bundle> bundles;
   std::vector<std::size_t> first_bundle;  // of each tile, and the end

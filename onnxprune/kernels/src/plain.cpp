@@ -49,7 +49,7 @@ void plain_conv(const Context& context, const Tiling& tiling, const Activation& 
                 const std::int64_t* index, const double* bias, double* y) {
   const KeptInputs kept(tiling, index);
   const PhasePlanes planes(window, Shape(x.shape.begin() + 2, x.shape.end()),
-                           PhasePlanes::Rows::kShared);
+                           PhasePlanes::Layout::kPhases);
   // for each output position, where each tap falls in a channel of the input, or -1 in the pads
   const std::int64_t positions = planes.output_size(), taps = static_cast<std::int64_t>(planes.taps().size());
   std::vector<std::int64_t> places(static_cast<std::size_t>(checked_product(positions, taps, "The output")));

@@ -151,7 +151,8 @@ struct Registration {
 void fill(Registration& made, abi::Table table, const Isa& isa) {
   if (made.domain != nullptr) throw std::runtime_error("onnxprune: an earlier registration failed half-way.");
   check(table, abi::CreateCustomOpDomain::call(table, kDomain, &made.domain));
-  const std::pair<Family, const char*> families[] = {{Family::kMatMul, "BlockSparseMatMul"}, {Family::kConv, "BlockSparseConv"}};
+  const std::pair<Family, const char*> families[] = {{Family::kMatMul, "BlockSparseMatMul"},
+                                                     {Family::kConv, "BlockSparseConv"}};
   for (const auto& [family, base] : families) {
     for (const ActivationName& activation : kActivations) {
       for (const ElementType type : {ElementType::kFloat, ElementType::kFloat16, ElementType::kDouble}) {

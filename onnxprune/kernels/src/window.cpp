@@ -49,7 +49,6 @@ std::vector<WindowAxis> read_window(const WindowAttributes& attributes, const Sh
 }
 
 std::int64_t PhasePlanes::Axis::place(std::int64_t tap) const {
-  if (for_each_tap) return tap;
   const std::int64_t phase = tap * window.dilation % deal;
   return std::lower_bound(phases.begin(), phases.end(), phase) - phases.begin();
 }
@@ -61,30 +60,26 @@ std::pair<std::int64_t, std::int64_t> PhasePlanes::Axis::inside(std::int64_t pha
   return {first, std::clamp(left <= 0 ? 0 : (left + stride - 1) / stride, first, size)};
 }
 
-PhasePlanes::PhasePlanes(const std::vector<WindowAxis>& window, const Shape& input, Rows rows) {
+PhasePlanes::PhasePlanes(const std::vector<WindowAxis>& window, const Shape& input, Layout layout) {
   const std::size_t missing = kMostAxes - window.size();
   std::int64_t stacks = 1;
   for (std::size_t i = 0; i < window.size(); ++i) {
     Axis& axis = axes_[missing + i];
     axis.window = window[i];
     axis.input = at_least(1, input[i], "A spatial size");
-    axis.for_each_tap = rows == Rows::kForEachTap && i + 1 == window.size();
-    axis.deal = rows == Rows::kPadded ? 1 : window[i].stride;
-    axis.step = rows == Rows::kPadded ? window[i].stride : 1;
+    axis.deal = layout == Layout::kPadded ? 1 : window[i].stride;
+    axis.step = layout == Layout::kPadded ? window[i].stride : 1;
     const WindowAxis& w = axis.window;
     const std::int64_t output = w.output(axis.input);
     if (output < 1) throw BadInput("The window does not fit into the input, " + show(input) + ".");
-    if (axis.for_each_tap) {
-      for (std::int64_t tap = 0; tap < w.kernel; ++tap) axis.phases.push_back(tap * w.dilation);
-    } else {
-      for (std::int64_t tap = 0; tap < std::min(w.kernel, axis.deal); ++tap) {
-        axis.phases.push_back(tap * w.dilation % axis.deal);
-      }
-      std::sort(axis.phases.begin(), axis.phases.end());
-      axis.phases.erase(std::unique(axis.phases.begin(), axis.phases.end()), axis.phases.end());
+    for (std::int64_t tap = 0; tap < std::min(w.kernel, axis.deal); ++tap) {
+      axis.phases.push_back(tap * w.dilation % axis.deal);
     }
+    std::sort(axis.phases.begin(), axis.phases.end());
+    axis.phases.erase(std::unique(axis.phases.begin(), axis.phases.end()), axis.phases.end());
     output_[missing + i] = output;
-    plane_[missing + i] = rows == Rows::kPadded ? axis.input + w.pad_begin + w.pad_end : output + axis.shift(w.kernel - 1);
+    plane_[missing + i] =
+        layout == Layout::kPadded ? axis.input + w.pad_begin + w.pad_end : output + axis.shift(w.kernel - 1);
     stacks = checked_product(stacks, static_cast<std::int64_t>(axis.phases.size()), "The input");
     is_input_ = is_input_ && axis.deal == 1 && w.pad_begin == 0 && w.pad_end == 0 && plane_[missing + i] == axis.input;
   }

@@ -38,16 +38,14 @@ std::vector<WindowAxis> read_window(const WindowAttributes& attributes, const Sh
 
 // Where the taps of a convolution find their inputs, as constant offsets, whatever strides, dilations and pads are.
 //
-// A stride of s deals the padded input out in phases: position i · s + phase of an axis goes to place i of that phase. A
-// tap always meets the same phase, at place o + shift. So a channel becomes a stack of planes, one for each phase that
-// a tap meets. Planes are wider than the output by the largest shift, and what runs over them in one go meets gaps; where
-// that costs more than a larger stack, each tap of the last axis gets planes of its own, as wide as the output. What
-// takes outputs one by one may step over the padded input itself.
+// A stride of s deals the padded input out in phases: position i · s + phase of an axis goes to place i of that phase.
+// A tap always meets the same phase, at place o + shift. So a channel becomes a stack of planes, one for each phase
+// that a tap meets. What takes outputs one by one need not have them side by side, and steps over the padded input.
 class PhasePlanes {
  public:
-  enum class Rows { kShared, kForEachTap, kPadded };
+  enum class Layout { kPhases, kPadded };
 
-  PhasePlanes(const std::vector<WindowAxis>& window, const Shape& input, Rows rows);
+  PhasePlanes(const std::vector<WindowAxis>& window, const Shape& input, Layout layout);
 
   const std::array<std::int64_t, kMostAxes>& output() const { return output_; }
   const std::array<std::int64_t, kMostAxes>& plane() const { return plane_; }
@@ -67,13 +65,12 @@ class PhasePlanes {
   struct Axis {
     WindowAxis window;
     std::int64_t input = 1;
-    std::vector<std::int64_t> phases;  // those that a tap meets; or all that taps meet first
+    std::vector<std::int64_t> phases;  // those that a tap meets
     std::int64_t deal = 1;             // phases that the input is dealt into
     std::int64_t step = 1;
-    bool for_each_tap = false;
 
     std::int64_t place(std::int64_t tap) const;  // of its phase in `phases`
-    std::int64_t shift(std::int64_t tap) const { return for_each_tap ? 0 : tap * window.dilation / deal; }
+    std::int64_t shift(std::int64_t tap) const { return tap * window.dilation / deal; }
     // Places [first, second) of a phase lie within the input.
     std::pair<std::int64_t, std::int64_t> inside(std::int64_t phase, std::int64_t size) const;
   };

@@ -97,8 +97,9 @@ def test_activations_equal_the_reference(act: str, opset: int, kernels: bool) ->
 @pytest.mark.parametrize("act", ["", "Relu", "Clip", "Silu"])
 def test_other_element_types_equal_the_reference(act: str, dtype: str, kernels: bool) -> None:
     check(MatMulCase(tiles=3, width=20, block=2, kept=2, inputs=9, act=act, dtype=dtype), kernels=kernels)
-    conv = ConvCase(tiles=2, width=6, block=1, kept=2, inputs=4, image=(5, 9), cut=1, act=act, dtype=dtype)
-    check(conv, kernels=kernels)
+    if kernels or dtype != "float64":  # onnxruntime itself has no Conv in float64
+        conv = ConvCase(tiles=2, width=6, block=1, kept=2, inputs=4, image=(5, 9), cut=1, act=act, dtype=dtype)
+        check(conv, kernels=kernels)
 
 
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "bodies"])
