@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,8 +93,13 @@ def _has_own_operators(model: ModelSource) -> bool:
         return DOMAIN in model.header.opset_imports
     if isinstance(model, onnx.ModelProto):
         return any(entry.domain == DOMAIN for entry in model.opset_import)
-    content = model.read_bytes() if isinstance(model, Path) else model
-    return DOMAIN.encode() in content
+    if isinstance(model, bytes):
+        return DOMAIN.encode() in model
+    try:
+        with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(DOMAIN.encode()) >= 0
+    except (OSError, ValueError):  # what is wrong with the file is onnxruntime's to say
+        return False
 
 
 def _content(model: ModelSource, folder: Path | None, scratch: Path) -> tuple[bytes | str, Path | None]:

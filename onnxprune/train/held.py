@@ -67,7 +67,7 @@ def _keeps(module: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, torch.Te
         if parameter is None or tuple(parameter.shape) != mask.shape:
             known = "there is none of that name" if parameter is None else f"it has {tuple(parameter.shape)}"
             raise InternalError(f"the mask of parameter {name!r} has the shape {mask.shape}; {known}")
-        keep = torch.empty_like(parameter.detach()).copy_(torch.from_numpy(np.ascontiguousarray(mask)))
+        keep = torch.empty_like(parameter.detach()).copy_(torch.from_numpy(np.array(mask, order="C")))
         found.append((parameter, keep))
     return found
 

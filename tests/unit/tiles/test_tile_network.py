@@ -67,7 +67,7 @@ def _members(item, plan=None):
 
 @pytest.mark.parametrize("block", range(2))
 def test_segments_say_of_random_graphs_what_axes_say(block):
-    for seed in range(block * 12, block * 12 + 12):
+    for seed in range(block * 8, block * 8 + 8):
         item = analysed(build(draw(seed)), approximate=True)
         sites, members = _members(item)
         names = movable_groups(item.analysis, sites)
@@ -82,7 +82,7 @@ def test_segments_say_of_random_graphs_what_axes_say(block):
 
 
 def test_segments_of_a_pruned_model_fit_its_weights():
-    for seed in range(15):
+    for seed in range(8):
         item = analysed(build(draw(seed)), approximate=True)
         rng = np.random.default_rng(seed)
         kept = {
