@@ -83,7 +83,7 @@ def _tiles(inputs: int, outputs: int, block: int, width: int, sparsity: float, r
     blocks, tiles = inputs // block, outputs // width
     kept = max(1, round(blocks * (1 - sparsity)))
     index = np.stack([np.sort(rng.permutation(blocks)[:kept]) for _ in range(tiles)]).astype(np.int64)
-    weight = rng.standard_normal((tiles, kept * block, width)).astype(np.float32) / np.sqrt(kept * block)
+    weight = (rng.standard_normal((tiles, kept * block, width)) / np.sqrt(kept * block)).astype(np.float32)
     rows = (index[:, :, None] * block + np.arange(block)).reshape(tiles, -1)
     dense = np.zeros((inputs, outputs), np.float32)
     for tile in range(tiles):

@@ -47,8 +47,10 @@ FUZZ_ROUNDS = "1000"
 def main(words: Sequence[str] | None = None) -> int:
     """Builds and runs; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sanitizers", nargs="*", choices=[*FLAGS])
+    parser.add_argument("sanitizers", nargs="*", metavar="address|thread")
     wanted = parser.parse_args(words).sanitizers or list(FLAGS)
+    if unknown := set(wanted) - set(FLAGS):
+        parser.error(f"there is no sanitizer {sorted(unknown)[0]!r}")
     with tempfile.TemporaryDirectory() as folder:
         failed = [name for name in wanted if _run(name, Path(folder)) != 0]
     print("clean" if not failed else f"complaints under: {', '.join(failed)}")

@@ -19,11 +19,13 @@ namespace onnxprune {
 
 namespace {
 
-constexpr std::int64_t kGroupBytes = 256 * 1024;
+constexpr std::int64_t kLeastGroupBytes = 256 * 1024;  // of weights
+constexpr std::int64_t kMostGroupBytes = 1024 * 1024;
+constexpr std::int64_t kGroupShare = 8;  // of the bytes of x, which is read once for each group
 constexpr std::int64_t kChunkBytes = 24 * 1024;
 constexpr std::int64_t kWorthATask = 1 << 19;  // multiplications
 constexpr std::int64_t kMostTasks = 128;
-constexpr std::int64_t kFewGroups = 8;  // beyond it the rows are divided: smaller groups read x more often
+constexpr std::int64_t kFewGroups = 4;  // beyond it the rows are divided: smaller groups read x more often
 constexpr std::int64_t kPrefetchSparsity = 4;  // inputs per cache line below which hardware follows on its own
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -34,7 +36,9 @@ struct Cut {
       : panels(divide_up(rows, isa.rows)), strips(static_cast<std::int64_t>(weights.strips.size())) {
     const std::int64_t strip_size = std::max<std::int64_t>(1, weights.most_rows * isa.strip);
     const std::int64_t wanted = std::clamp<std::int64_t>(rows * strips * strip_size / kWorthATask, 1, kMostTasks);
-    group = std::clamp<std::int64_t>(kGroupBytes / (strip_size * std::int64_t{sizeof(float)}), 1, strips);
+    const std::int64_t x_bytes = rows * inputs * std::int64_t{sizeof(float)};
+    const std::int64_t bytes = std::clamp(x_bytes / kGroupShare, kLeastGroupBytes, kMostGroupBytes);
+    group = std::clamp<std::int64_t>(bytes / (strip_size * std::int64_t{sizeof(float)}), 1, strips);
     group = std::min(group, std::max<std::int64_t>(kMostStrips, divide_up(strips, std::min(wanted, kFewGroups))));
     groups = divide_up(strips, group);
     parts = std::clamp<std::int64_t>(divide_up(wanted, groups), 1, panels);
