@@ -146,14 +146,14 @@ def test_band_is_met_when_the_net_is_large(allocator, share, align):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LEARNING])
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(problem=random_problems(), share=st.floats(1e-6, 1.0))
 def test_promises_hold_when_the_problem_is_random(name, problem, share):
     check_random(name, problem, share)
 
 
 @pytest.mark.parametrize("name", LEARNING)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(problem=random_problems(), share=st.floats(1e-6, 1.0))
 def test_promises_of_those_that_learn_hold_when_the_problem_is_random(name, problem, share):
     check_random(name, problem, share)
@@ -170,7 +170,7 @@ def check_random(name: str, problem: Problem, share: float) -> None:
 
 
 @pytest.mark.parametrize("name", RANKING)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(problem=random_problems(resources=1), share=st.floats(0.02, 1.0))
 def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):
     allocator = ALLOCATORS.get(name)()

@@ -60,7 +60,7 @@ def check_seed(seed: int) -> bool:
 
 
 def test_budgets_of_emitted_models_hold():
-    assert sum(check_seed(seed) for seed in range(5)) >= 3
+    assert sum(check_seed(seed) for seed in range(3)) >= 2
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def _macs(result):
     return result.report["after"]["macs"] / result.report["before"]["macs"]
 
 
-@pytest.mark.parametrize("iteration", ["imp", "gmp"])
+@pytest.mark.parametrize("iteration", ["imp", pytest.param("gmp", marks=pytest.mark.slow)])
 def test_phases_end_at_the_budget_and_never_give_back_channels(model, iteration):
     plans = {}
 
@@ -104,6 +104,7 @@ def test_a_run_that_goes_on_decides_nothing_again(model):
     assert sorted(p.name for p in model.parent.iterdir()) == ["net.onnx", "slim.onnx", "slim.report.json"]
 
 
+@pytest.mark.slow
 def test_a_run_that_carries_what_it_searched_goes_on_to_the_same_bytes(model):
     options = {"allocator": "dsa", "search_carry": True, "epochs": 2, "checkpoint_seconds": 0.0}
     _compress(model, **options)
@@ -131,11 +132,13 @@ def test_learned_ratios_give_the_same_bytes_again(model, options):
     assert model.with_name("first.onnx").read_bytes() == model.with_name("second.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_iterative_method_meets_the_budget(model):
     result = _compress(model, allocator="netadapt", epochs=1)
     assert 0.49 <= _macs(result) <= 0.5
 
 
+@pytest.mark.slow
 def test_from_scratch_nothing_is_left_of_what_was_trained(model):
     for seed in (0, 1):
         onnx.save(convnet(seed), model)

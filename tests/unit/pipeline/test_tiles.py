@@ -156,6 +156,7 @@ def test_an_order_keeps_more_than_none(model):
     assert saliency[True] > saliency[False]
 
 
+@pytest.mark.slow
 def test_later_phases_cut_within_the_tiles_of_earlier_ones(model):
     plans = []
 
