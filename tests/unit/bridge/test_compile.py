@@ -69,7 +69,7 @@ def test_a_training_step_is_one_graph_at_static_sizes(kind):
     _compare(kind, "eager", dynamic=False)
 
 
-@pytest.mark.parametrize("kind", ["normalised", SLOW[1]])
+@pytest.mark.parametrize("kind", [pytest.param("normalised", marks=pytest.mark.slow), SLOW[1]])
 def test_forward_and_backward_are_traced_at_dynamic_sizes(kind):
     _compare(kind, "aot_eager", dynamic=True, tolerance=1e-5)
 

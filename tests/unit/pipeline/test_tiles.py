@@ -91,7 +91,11 @@ def test_tiles_that_went_are_zero_also_after_training(model):
     assert result.report["recovery"] is not None
 
 
-@pytest.mark.parametrize("options", [{"data": labelled(96), "epochs": 0}, {"pattern": "both"}], ids=["tiles", "both"])
+@pytest.mark.parametrize(
+    "options",
+    [{"data": labelled(96), "epochs": 0}, pytest.param({"pattern": "both"}, marks=pytest.mark.slow)],
+    ids=["tiles", "both"],
+)
 def test_packed_layers_compute_what_dense_ones_do_and_cost_what_was_planned(model, options):
     dense = _compress(model, **options)
     packed = _compress(model, **options, block_sparse="always", out=model.with_name("packed.onnx"))
