@@ -48,6 +48,7 @@ def test_outputs_and_gradients_are_those_of_the_convolution(attributes, order):
     torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.slow
 def test_channels_last_training_survives_on_few_channels():
     program = PROGRAM.format(tests=str(ROOT / "tests"))
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)

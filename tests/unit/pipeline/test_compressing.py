@@ -125,6 +125,7 @@ def test_keep_ratios_that_were_learned_are_in_the_report(model):
     assert 0.49 <= _macs(result) <= 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"search_constraint": "admm", "search_masks": "soft"}], ids=str)
 def test_learned_ratios_give_the_same_bytes_again(model, options):
     for name in ("first", "second"):

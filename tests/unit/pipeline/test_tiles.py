@@ -185,6 +185,7 @@ def test_the_same_run_gives_the_same_bytes_and_a_plan_is_read_as_written(model):
     assert Plan.from_json(first.plan.to_json()).tiling == first.plan.tiling
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_tiles(model):
     options = {"data": labelled(96), "epochs": 2, "batch_size": 32, "checkpoint_seconds": 0.0}
     expected = _compress(model, **options).path.read_bytes()

@@ -28,6 +28,7 @@ def probe_of(proto, arrays, *, samples=1024, seed=0):
     return item, Probe(item.model, item.analysis, data, samples=samples, seed=seed)
 
 
+@pytest.mark.slow
 def test_draws_average_to_the_curvature_of_the_divergence():
     x = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
     item, probe = probe_of(model_of(LINEAR), {"x": x})

@@ -59,6 +59,7 @@ def halves(net: Supernet) -> dict[str, torch.Tensor]:
     return {name: (torch.arange(len(mask)) % 2).float() for name, mask in whole(net).items()}
 
 
+@pytest.mark.slow
 def test_weights_and_masks_see_different_samples():
     net = supernet(numbered(), epochs=1.0)
     rows = Rows(net)
