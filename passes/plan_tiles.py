@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from onnxprune.allocate import ALLOCATORS, Problem
+from onnxprune.allocate import ALLOCATORS, Problem, allocate, counts_worth
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
-from onnxprune.core.errors import ModelError
+from onnxprune.core.errors import InternalError, ModelError
 from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
+from onnxprune.core.search import LEARNING
+from onnxprune.core.search import SearchOptions as RatioOptions
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import TiledLayer, Tiling
@@ -27,17 +29,19 @@ from onnxprune.cost.size import element_bytes
 from onnxprune.criteria.base import Unit
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders, node_label
-from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, measure_saliency, search
+from onnxprune.passes.entry_worth import Saliency, entry_worth
+from onnxprune.passes.open_search import Ground
+from onnxprune.passes.score_tiles import TileLevels, level_name
+from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, search
 from onnxprune.tiles.arrays import Floats
 from onnxprune.tiles.blocks import BlockOption, fit_block
-from onnxprune.tiles.levels import Level, level_costs, level_groups, level_worth
-from onnxprune.tiles.network import as_matrix, make_members
-from onnxprune.train.bench import find_samples
-from onnxprune.trial.probe import Probe
+from onnxprune.tiles.levels import Level, entry_ranks, level_costs, level_groups, level_worth
+from onnxprune.tiles.network import from_matrix, make_members
+from onnxprune.trial.block_gates import BlockGate, BlockGates
+from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["PlanTiles", "Saliency", "entry_worth", "take_free_orders"]
+__all__ = ["PlanTiles", "take_free_orders"]
 
-Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
 _INDEX_BYTES = 8
 _SHOWN = 8
@@ -69,14 +73,17 @@ class PlanTiles(Pass):
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
-        allocator: Name of an allocator that needs no data.
+        allocator: Name of the allocator. What one that learns found for channels and tiles together is kept to.
         block: Inputs and outputs of a block; None for what suits the operator.
         saliency: What an entry is worth: "magnitude", "fisher" (what the outputs lose with it, on data), or "auto",
             which is fisher where there are data that the model can be differentiated on.
         permute: Whether channels may change places.
         seed: Of the search for orders, and of what is drawn for "fisher".
         phase: Which phase of how many; later ones keep the orders of the first.
-        options: Of the search; None for what the size of the weights allows.
+        options: Of the search for orders; None for what the size of the weights allows.
+        learning: How weights learn while keep ratios do.
+        ratios: How keep ratios learn.
+        batchnorm: Whether a folded net gets normalisation to learn with.
     """
 
     budgets: tuple[Budget, ...]
@@ -87,6 +94,9 @@ class PlanTiles(Pass):
     seed: int = 0
     phase: Phase = field(default_factory=Phase)
     options: SearchOptions | None = None
+    learning: SupernetOptions | None = None
+    ratios: RatioOptions = field(default_factory=RatioOptions)
+    batchnorm: bool = True
 
     name = "plan_tiles"
     needs = ("original", "model", "analysis", "shapes", "plan", "slim")
@@ -109,7 +119,7 @@ class PlanTiles(Pass):
         even = ALLOCATORS.get("uniform")().solve(problem)
         found = self._found(view, layers, matrices, even, _QUICK, permute=permute)
         problem = self._problem(bench, view, layers, matrices, unit, found)
-        allocation = ALLOCATORS.get(self.allocator)().solve(problem)
+        allocation = self._allocation(bench, problem, layers, matrices, found)
         for note in allocation.notes:
             bench.note(note)
         options = self.options or _effort(layers)
@@ -118,6 +128,25 @@ class PlanTiles(Pass):
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
         tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
         return {"tile_allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
+
+    def _allocation(
+        self, bench: Bench, problem: Problem, layers: list[_Layer], matrices: Mapping[str, Floats], found: Found
+    ) -> Allocation:
+        """Returns how many blocks each layer keeps."""
+        if self.allocator not in LEARNING:
+            return ALLOCATORS.get(self.allocator)().solve(problem)
+        levels, before = bench.find("tile_levels", TileLevels), bench.take("allocation", Allocation)
+        if levels is not None:
+            # channels have gone since, and with them blocks: what was learned are shares
+            shares = {group.name: before.kept[group.name] / group.size for group in levels.groups}
+            wanted = [layer.blocks * shares.get(level_name(layer.site), 1.0) for layer in layers]
+            return allocate(problem, counts_worth(problem, np.array(wanted)))
+        if self.learning is None:
+            raise InternalError(f"{self.allocator} has to be told how to learn")
+        ground = Ground.of(bench, bench.take("slim", Model), self.learning, batchnorm=self.batchnorm)
+        gates = tuple(_gate(layer, matrices[layer.site.weight], found) for layer in layers)
+        searcher = ground.searcher(bench, BlockGates(gates), self.ratios)
+        return ALLOCATORS.get(self.allocator)().solve(replace(problem, searcher=searcher))
 
     def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
@@ -205,31 +234,6 @@ def _layer(site: TileSite, inputs: int, outputs: int, block: tuple[int, int], vi
     return _Layer(site, inputs, outputs, size, tile, dense, each, fixed)
 
 
-def entry_worth(
-    bench: Bench, model: Model, sites: Sequence[TileSite], saliency: Saliency, seed: int
-) -> tuple[dict[str, Floats], Unit]:
-    """Returns weight → what its entries are worth, summed over the kernel, float64 [K, N]; and in which unit.
-
-    Args:
-        bench: Holds "analysis", and perhaps "data".
-        model: Holds the weights.
-        sites: What is asked for.
-        saliency: "magnitude", "fisher" or "auto".
-        seed: Of what is drawn for fisher.
-    """
-    data = find_samples(bench, "data") if saliency != "magnitude" else None
-    if data is not None:
-        probe = Probe(model, bench.take("analysis", Analysis), data, seed=seed)
-        try:
-            losses = probe.entry_losses(site.weight for site in sites)
-        except ModelError as error:
-            bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
-        else:
-            return {site.weight: as_matrix(losses[site.weight], site).sum(axis=2) for site in sites}, "loss"
-    wide = {site.weight: as_matrix(model.read(site.weight).astype(np.float64), site) for site in sites}
-    return {name: measure_saliency(matrix) for name, matrix in wide.items()}, "share"
-
-
 def take_free_orders(bench: Bench) -> FreeOrders:
     """Returns the groups whose order is free, of what the run's plan leaves."""
     return free_orders(
@@ -238,6 +242,13 @@ def take_free_orders(bench: Bench) -> FreeOrders:
         bench.take("analysis", Analysis),
         bench.take("plan", Plan),
     )
+
+
+def _gate(layer: _Layer, matrix: Floats, found: Found) -> BlockGate:
+    """Returns where the blocks of a layer are switched, in the order found."""
+    member = found.members[layer.site.weight]
+    ranks = entry_ranks(BalancedTiles(layer.block, layer.tile, 1.0), matrix, member.rows, member.columns)
+    return BlockGate(layer.site.node, layer.site.weight, from_matrix(ranks, layer.site))
 
 
 def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Floats:

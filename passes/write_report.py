@@ -133,7 +133,7 @@ class WriteReport(Pass):
             certificate=_certificate(bench.take("certificate", Certificate)),
             parity=schema.Parity(outputs=output_records(bench.artifacts["differences"])),
             recovery=_recovery(bench),
-            search=_search(bench.take("allocation", Allocation)),
+            search=_search(bench.take("allocation", Allocation), bench.find("tile_allocation", Allocation)),
             training=training_record(bench),
             no_training=self._no_training(bench),
             notes=tuple(bench.notes),
@@ -214,8 +214,9 @@ def _tile_record(form: LayerForm) -> schema.TileRecord:
     )
 
 
-def _search(allocation: Allocation) -> schema.Search | None:
-    record = allocation.search
+def _search(*allocations: Allocation | None) -> schema.Search | None:
+    """Returns the first search that one of the allocations is the result of."""
+    record = next((found.search for found in allocations if found is not None and found.search is not None), None)
     if record is None:
         return None
     points = (

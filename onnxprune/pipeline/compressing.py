@@ -15,6 +15,7 @@ from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.result import Result
 from onnxprune.core.run import run_passes
+from onnxprune.core.search import LEARNING
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.graph import Model
 from onnxprune.passes.add_biases import AddBiases
@@ -182,8 +183,8 @@ def _decide(
             if "scores" in known and phase.number == 1
             else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
         ),
-        *([_search(recipe, phase)] if recipe.learns else []),
         *([ScoreTiles(recipe.block_option, recipe.saliency, recipe.seed)] if recipe.pattern == "both" else []),
+        *([_search(recipe, phase)] if recipe.learns else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),
@@ -202,8 +203,12 @@ def _cut(recipe: Recipe) -> list[Pass]:
 
 def _search(recipe: Recipe, phase: Phase) -> OpenSearch:
     """The pass that gets ready what keep ratios learn on."""
-    learning = SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
-    return OpenSearch(learning, recipe.search_options, recipe.batchnorm, recipe.from_scratch)
+    return OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm, recipe.from_scratch)
+
+
+def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:
+    """How weights learn while keep ratios do."""
+    return SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
 
 
 def _recover(recipe: Recipe) -> list[Pass]:
@@ -224,6 +229,9 @@ def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
         recipe.permute,
         recipe.seed,
         phase,
+        learning=_learning(recipe, phase) if recipe.allocator in LEARNING else None,
+        ratios=recipe.search_options,
+        batchnorm=recipe.batchnorm,
     )
     return [*([] if planned else [plan]), PruneTiles(recipe.seed), *_recover(recipe)]
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
-from onnxprune.core.search import Constraint, MaskKind, SearchOptions
+from onnxprune.core.search import LEARNING, Constraint, MaskKind, SearchOptions
 from onnxprune.criteria.base import Normalize, Reduce
-from onnxprune.passes.plan_tiles import Saliency
+from onnxprune.passes.entry_worth import Saliency
 from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
@@ -21,8 +21,6 @@ from onnxprune.tiles.blocks import BlockOption, parse_block
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
-LEARNING = ("dsa", "netadapt")
-"""Allocators that learn on data."""
 _SCRATCH_WARMUP = 0.2
 _SCRATCH_RAMP = 0.7
 
@@ -120,7 +118,9 @@ class Recipe(TrainingFields):
 
     @property
     def tile_allocator(self) -> str:
-        """Name of the allocator that shares the budget out over tiles."""
+        """Name of the allocator that shares the budget out over tiles; one that learns does so for `pattern` tiles
+        alone, and else keeps to what it found for channels and tiles together.
+        """
         return "global" if self.allocator == "auto" else self.allocator
 
     @property
@@ -143,10 +143,10 @@ class Recipe(TrainingFields):
 
     @property
     def learns(self) -> bool:
-        """Whether keep ratios are learned on data."""
-        if self.pattern != "channels":
+        """Whether keep ratios of channels are learned on data."""
+        if self.pattern == "tiles":
             return False
-        if self.allocator != "auto":
+        if self.allocator != "auto" or self.pattern == "both":
             return self.allocator in LEARNING
         if self.from_scratch or self.search_carry:
             return True
@@ -217,12 +217,8 @@ class Recipe(TrainingFields):
                 raise UsageError(
                     f"{name} is met by channels. With --pattern {self.pattern} give --flops, --params or --size."
                 )
-        if self.allocator in LEARNING:
-            raise UsageError(
-                f"--allocator {self.allocator} learns about channels. With --pattern {self.pattern} choose global, "
-                "uniform, greedy or knapsack."
-            )
         if self.from_scratch or self.search_carry:
             raise UsageError(
-                "--from-scratch and --search-carry are ways of dsa, which learns about channels, not tiles."
+                "--from-scratch and --search-carry go on from weights that learned under masks of channels. Leave them "
+                f"out with --pattern {self.pattern}."
             )

@@ -10,6 +10,7 @@ from graphs import model_of
 from onnx import numpy_helper
 
 import onnxprune
+from onnxprune.allocate import counts_worth
 from onnxprune.core.errors import ModelError, UsageError
 from onnxprune.core.plan import Plan
 from onnxprune.runtime import make_session, run
@@ -78,6 +79,44 @@ def test_channels_and_tiles_meet_one_budget(model):
     assert 0.25 <= _kept_share(result.plan, weights) <= 0.3
     assert any(len(kept) < result.plan.sizes[name] for name, kept in result.plan.kept.items())
     assert result.plan.tiling.layers
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allocator"),
+    [("tiles", "dsa"), ("both", "dsa"), pytest.param("tiles", "netadapt", marks=pytest.mark.slow)],
+)
+def test_densities_are_learned(model, pattern, allocator):
+    result = _compress(
+        model, flops=0.4, pattern=pattern, allocator=allocator, data=labelled(96), epochs=0, search_epochs=2,
+        batch_size=16,
+    )  # fmt: skip
+    assert 0.34 <= _kept_share(result.plan, _weights(result.path)) <= 0.4
+    assert result.plan.tiling.layers
+    if allocator == "dsa":
+        found = result.report["search"]["points"][-1]
+        channels = set() if pattern == "tiles" else set(result.plan.sizes)
+        layers = {*TILED, "gemm_8"} if pattern == "tiles" else {f"tiles of {name}" for name in (*TILED, "gemm_8")}
+        assert channels <= set(found["ratios"]) <= channels | layers
+        assert len(found["ratios"]) > len(channels)
+        assert found["used"]["flops"] == pytest.approx(1, abs=0.02)
+
+
+def test_what_a_search_found_for_channels_and_tiles_is_kept_to(model, monkeypatch):
+    asked = []
+
+    def listening(problem, counts):
+        asked.append(dict(zip(problem.sizes, counts / np.array(list(problem.sizes.values())), strict=True)))
+        return counts_worth(problem, counts)
+
+    monkeypatch.setattr("onnxprune.passes.plan_tiles.counts_worth", listening)
+    result = _compress(
+        model, flops=0.4, pattern="both", allocator="dsa", data=labelled(96), epochs=0, search_epochs=2, batch_size=16
+    )
+    ratios = result.report["search"]["points"][-1]["ratios"]
+    assert asked
+    assert {f"tiles of {name}" for name in asked[0]} <= set(ratios)
+    for name, share in asked[0].items():
+        assert share == pytest.approx(ratios[f"tiles of {name}"], abs=0.25)  # a whole number of three blocks
 
 
 def test_tiles_that_went_are_zero_also_after_training(model):
@@ -218,7 +257,8 @@ def test_a_model_without_weights_to_cut_says_why(tmp_path):
     [
         ({"latency": 0.5, "flops": None}, "--latency is met by channels"),
         ({"memory": 0.5}, "--memory is met by channels"),
-        ({"allocator": "dsa", "data": labelled(32)}, "learns about channels"),
+        ({"allocator": "dsa", "data": None}, "learns on training data"),
+        ({"search_carry": True, "data": labelled(32)}, "--search-carry go on from weights"),
         ({"block": "8 by 8"}, "--block 8 by 8: give inputs and outputs"),
         ({"block": "0x8"}, "--block 0x8"),
         ({"pattern": "stripes"}, "stripes"),
