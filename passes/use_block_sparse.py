@@ -98,7 +98,7 @@ class UseBlockSparse(Pass):
         packed = [form.layer for form in forms if form.form == "block-sparse"]
         found = load_model(pack_layers(proto, packed)) if packed else slim
         if packed and self.when == "auto":
-            ratio = measure({_DENSE: slim, _PACKED: found}, feeds, options).ratios[_PACKED].median
+            ratio = measure({_DENSE: slim, _PACKED: found}, feeds, options).ratios[_PACKED].value
             if ratio > 1.0:
                 reason = f"the whole model takes {ratio:.2f} times as long with its layers packed"
                 forms = [replace(form, form="dense", reason=form.reason or reason) for form in forms]
@@ -137,7 +137,7 @@ class UseBlockSparse(Pass):
             kind = np.dtype(helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type))
             values = rng.standard_normal([d.dim_value for d in x.type.tensor_type.shape.dim]).astype(kind)
             models = {_DENSE: load_model(alone), _PACKED: load_model(pack_layers(alone, [layer]))}
-            ratio = measure(models, {x.name: values}, quick).ratios[_PACKED].median
+            ratio = measure(models, {x.name: values}, quick).ratios[_PACKED].value
             gains = ratio <= _GAIN
             slow = "" if gains else "it is not faster packed"
             forms.append(LayerForm(layer, "block-sparse" if gains else "dense", ratio, slow))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from onnxprune import __version__
+from onnxprune.cli.bench import bench
 from onnxprune.cli.build_ops import build_ops
 from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
@@ -32,7 +33,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, bench, build_ops, doctor):
     cli.add_command(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxprune.pipeline.benching import bench
 from onnxprune.pipeline.compressing import compress
 from onnxprune.pipeline.curve import trace
 from onnxprune.pipeline.inspecting import inspect
@@ -9,4 +10,4 @@ from onnxprune.pipeline.retraining import retrain
 from onnxprune.pipeline.validating import validate
 from onnxprune.pipeline.words import command_line, recipe_options
 
-__all__ = ["command_line", "compress", "inspect", "recipe_options", "retrain", "trace", "validate"]
+__all__ = ["bench", "command_line", "compress", "inspect", "recipe_options", "retrain", "trace", "validate"]

@@ -43,16 +43,21 @@ def command_line(command: str, options: Options, arguments: tuple[str, ...]) -> 
         options: What was asked.
         arguments: Options that the command takes by position.
     """
-    words = ["onnxprune", command, *(str(option_text(getattr(options, name))) for name in arguments)]
+    words = ["onnxprune", command]
+    for name in arguments:
+        value = getattr(options, name)
+        words += [str(option_text(each)) for each in (value if isinstance(value, tuple) else (value,))]
     for name, info in type(options).model_fields.items():
         value = getattr(options, name)
-        if name in (*arguments, "resume") or value is None or value == info.default:
+        if name in (*arguments, "resume") or value is None or value == info.get_default(call_default_factory=True):
             continue
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif name == "gates":
             words += [word for gate in value for word in ("--gate", str(gate))]
+        elif name == "dims":
+            words += [word for dim, sizes in value.items() for word in ("--dim", f"{dim}={','.join(map(str, sizes))}")]
         elif isinstance(value, tuple):
             words += [f"--{flag}", ",".join(v if isinstance(v, str) else f"{v:g}" for v in value)]
         else:

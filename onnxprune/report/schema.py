@@ -107,6 +107,7 @@ class LatencyRecord(_Record):
     p50_us: Figure
     p90_us: Figure = None
     p95_us: Figure = None
+    p99_us: Figure = None
     iqr_us: Figure = None
     mean_us: Figure = None
     n: int
