@@ -16,6 +16,7 @@ from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
 from onnxprune.cli.retrain import retrain
+from onnxprune.cli.show import show
 from onnxprune.cli.validate import validate
 
 __all__ = ["cli", "main"]
@@ -33,7 +34,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, bench, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, bench, show, build_ops, doctor):
     cli.add_command(_command)
 
 

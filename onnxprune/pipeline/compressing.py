@@ -40,6 +40,7 @@ from onnxprune.passes.plan_tiles import PlanTiles
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.prune_tiles import PruneTiles
 from onnxprune.passes.recall_decision import RecallDecision
+from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
@@ -50,7 +51,7 @@ from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
-from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.pipeline.words import budgets_text, check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
@@ -265,6 +266,7 @@ def _finish(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecord
     return [
         *packing,
         ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
+        RecordProvenance("compress", recipe_digest(recipe), budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),
         WriteReport(
             path=recipe.report_path,

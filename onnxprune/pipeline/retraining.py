@@ -17,13 +17,14 @@ from onnxprune.passes.fold_batchnorm import FoldBatchnorm
 from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
+from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import training_record
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.validating import check_interface, comparison_report
-from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.pipeline.words import check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Retraining
 from onnxprune.report.gates import failures
 from onnxprune.report.schema import write_report
@@ -77,7 +78,7 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
         run_passes(_train(recipe), bench, records)
         if not team.first:
             return Result(path=None, plan=None, report={}, model=None)
-        run_passes(_finish(recipe), bench, records)
+        run_passes(_finish(recipe, student.sha256), bench, records)
         report = comparison_report(
             bench,
             command_line("retrain", recipe, ("slim",)),
@@ -126,8 +127,9 @@ def _train(recipe: Retraining) -> list[Pass]:
     return [*norms, Retrain(options, checkpoint=checkpoint, resume=recipe.resume), FoldBatchnorm()]
 
 
-def _finish(recipe: Retraining) -> list[Pass]:
+def _finish(recipe: Retraining, source: str) -> list[Pass]:
     return [
         ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
+        RecordProvenance("retrain", recipe_digest(recipe), source=source),
         ExportModel(recipe.out_path),
     ]
