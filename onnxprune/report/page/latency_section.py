@@ -1,0 +1,72 @@
+"""Latency: how times of runs are spread before and after, and how they compare at other batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxprune.report.page import numbers
+from onnxprune.report.page.line_chart import Line, line_chart
+from onnxprune.report.page.markup import Markup, join
+from onnxprune.report.page.section import Section, charts, paragraphs, table
+from onnxprune.report.page.strips import interval_chart, latency_strips
+from onnxprune.report.schema import LatencyReport, Report
+from onnxprune.report.status import conditions
+
+__all__ = ["latency_section"]
+
+
+def latency_section(report: Report) -> Section | None:
+    """Returns the section; None where nothing was timed."""
+    latency = report.latency
+    sweep = sorted(report.latency_by_batch, key=lambda record: record.batch)
+    if latency is None and not sweep:
+        return None
+    parts: list[Markup | None] = []
+    if latency is not None:
+        parts.append(paragraphs(f"{conditions(latency)} samples, the two models turn by turn in one process."))
+        rows = [(f"batch {record.batch}", record) for record in sweep] or [("this run", latency)]
+        parts.append(charts(latency_strips(latency), interval_chart(rows)))
+    if sweep:
+        parts += [charts(_by_batch(sweep)), _sweep_table(sweep)]
+    else:
+        parts.append(paragraphs("Other batch sizes: not measured (--batches).", kind="under"))
+    return Section("latency", "Latency", join(parts))
+
+
+def _by_batch(sweep: Sequence[LatencyReport]) -> Markup | None:
+    lines = [
+        Line(name, tuple((r.batch, _per_sample(side(r), r.batch)) for r in sweep), name)
+        for name, side in (("before", lambda r: r.before.p50_us), ("after", lambda r: r.after.p50_us))
+    ]
+    return line_chart(
+        "Time of a sample by batch size",
+        lines,
+        x_name="batch size",
+        y_name="time of a sample, µs (median)",
+        doubling=True,
+    )
+
+
+def _per_sample(value: float | None, batch: int) -> float | None:
+    return None if value is None else value / batch
+
+
+def _sweep_table(sweep: Sequence[LatencyReport]) -> Markup:
+    rows = []
+    for record in sweep:
+        ends = "–"
+        if record.ratio_low is not None and record.ratio_high is not None:
+            ends = f"{record.ratio_low:.2f}–{record.ratio_high:.2f}"
+        rows.append(
+            (
+                str(record.batch),
+                numbers.time_us(record.before.p50_us),
+                numbers.time_us(record.after.p50_us),
+                numbers.ratio(record.ratio),
+                ends,
+                str(record.after.n),
+                "disturbed by other load" if record.noisy else "",
+            )
+        )
+    head = ("batch", "before", "after", "ratio", "95 % interval", "samples", "")
+    return table("Latency by batch size, medians", head, rows, words=(6,))
