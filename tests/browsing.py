@@ -132,9 +132,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media="", features=scheme)
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         mobile = width < 600
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self.call("Page.navigate", url=page.resolve().as_uri())
         deadline = time.monotonic() + TIMEOUT_S
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
@@ -172,7 +170,9 @@ class Browser:
 
     def pdf(self) -> bytes:
         """Returns the page printed on A4."""
-        found = self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27, paperHeight=11.69)
+        found = self.call(
+            "Page.printToPDF", printBackground=True, preferCSSPageSize=True, paperWidth=8.27, paperHeight=11.69
+        )
         return base64.b64decode(found["data"])
 
 

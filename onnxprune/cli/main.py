@@ -14,6 +14,7 @@ from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
+from onnxprune.cli.report import report
 from onnxprune.cli.retrain import retrain
 from onnxprune.cli.validate import validate
 
@@ -32,7 +33,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, report, build_ops, doctor):
     cli.add_command(_command)
 
 

@@ -28,8 +28,6 @@ __all__ = [
     "verdict",
 ]
 
-_EN_DASH_RANGE = "{} to {}"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -158,7 +156,7 @@ def _latencies(report: Report) -> tuple[Row, ...]:
             numbers.time_us(new.p95_us),
             numbers.ratio(new.p95_us, old.p95_us),
         ),
-        Row("its spread (IQR)", numbers.time_us(old.iqr_us), numbers.time_us(new.iqr_us)),
+        Row("latency, spread (IQR)", numbers.time_us(old.iqr_us), numbers.time_us(new.iqr_us)),
     )
 
 
@@ -211,14 +209,14 @@ def _speed(report: Report) -> str:
     latency = report.latency
     if latency is None or latency.ratio is None:
         return f"Latency was not measured: {latency_missing(report)}."
+    ends = ""
+    if latency.ratio_low is not None and latency.ratio_high is not None:
+        ends = f"{latency.ratio_low:.2f} to {latency.ratio_high:.2f}"
     if is_unclear(latency):
-        ends = _EN_DASH_RANGE.format(f"{latency.ratio_low:.2f}", f"{latency.ratio_high:.2f}")
-        said = f"No difference in latency was shown: the ratio lies between {ends}."
+        said = f"No difference in latency was shown: the ratio lies between {ends.replace('to', 'and')}."
     else:
-        ends = ""
-        if latency.ratio_low is not None and latency.ratio_high is not None:
-            ends = f" (ratio {latency.ratio:.2f}, 95{numbers.NBSP}% interval {latency.ratio_low:.2f} to {latency.ratio_high:.2f})"
-        said = f"It is {speed_words(latency)}{ends}."
+        interval = f" (ratio {latency.ratio:.2f}, 95{numbers.NBSP}% interval {ends})" if ends else ""
+        said = f"It is {speed_words(latency)}{interval}."
     return f"{said} Other load disturbed the measurement." if latency.noisy else said
 
 
@@ -226,13 +224,14 @@ def _quality(report: Report) -> str:
     name, old, new = accuracy_of(report.evaluation)
     if report.evaluation is None or new is None:
         return f"Accuracy was not measured: {accuracy_missing(report)}."
-    on = f" on {report.evaluation.n:,} samples"
-    if old is None:
-        return f"Both models answer alike for {numbers.percent(new)} of {report.evaluation.n:,} samples; accuracy was not measured: {accuracy_missing(report)}."
+    samples = f"{report.evaluation.n:,} samples"
     if name == "your metric":
-        return f"Your metric{on}: {numbers.plain(old)} before, {numbers.plain(new)} after."
+        return f"Your metric on {samples}: {numbers.plain(old)} before, {numbers.plain(new)} after."
+    if old is None:
+        alike = f"Both models answer alike for {numbers.percent(new)} of {samples}"
+        return f"{alike}; accuracy was not measured: {accuracy_missing(report)}."
     chance = chance_points(report.evaluation)
-    within = ""
+    change = numbers.points(old, new)
     if chance is not None and abs(new - old) * 100 <= chance:
-        within = f", which chance alone could make with so many samples (±{chance:.1f})"
-    return f"Top-1 accuracy{on}: {numbers.percent(old)} before, {numbers.percent(new)} after, {numbers.points(old, new)}{within}."
+        change += f", which chance alone could make with so many samples (±{chance:.1f})"
+    return f"Top-1 accuracy on {samples}: {numbers.percent(old)} before, {numbers.percent(new)} after, {change}."

@@ -36,6 +36,7 @@ def make_session(
     folder: Path | None = None,
     lean: bool = False,
     kernels: bool = True,
+    profile: Path | None = None,
 ) -> Session:
     """Returns a session that runs `model`.
 
@@ -50,6 +51,7 @@ def make_session(
         lean: Whether memory matters more than speed: weights are used where they are mapped, and
             nothing is kept for the next run.
         kernels: Whether block-sparse operators run by our kernels where those run here, not by their bodies.
+        profile: How the file begins that `Session.end_profiling` writes; None for no profile.
 
     Raises:
         ModelError: when onnxruntime cannot load the model.
@@ -59,6 +61,9 @@ def make_session(
     options = _options(threads, optimize)
     if kernels and _has_own_operators(model):
         register(options)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False

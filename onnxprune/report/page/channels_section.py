@@ -93,21 +93,18 @@ def _module(name: str, groups: Sequence[GroupRecord]) -> Markup:
 
 
 def _table(caption: str, groups: Sequence[GroupRecord], *, loud: bool) -> Markup:
-    aligned = any(g.alignment is not None for g in groups)
-    shares = any(g.macs_share is not None for g in groups)
-    head = ["group", "", "kept", "share"]
-    head += ["multiple of"] if aligned else []
-    head += ["MACs through it"] if shares else []
-    rows = []
+    rows: list[tuple[Content, ...]] = []
     for g in groups:
         part = g.kept / g.size if g.size else 0.0
-        row: list[Content] = [
-            f"≈ {g.name}" if g.approximate else g.name,
-            share_bar(part, f"{g.kept} of {g.size} channels kept"),
-            f"{g.kept} of {g.size}",
-            f"{part:.0%}".replace("%", f"{numbers.NBSP}%"),
-        ]
-        row += ["–" if g.alignment is None else str(g.alignment)] if aligned else []
-        row += [numbers.percent(g.macs_share)] if shares else []
-        rows.append(row)
-    return table(caption, head, rows, words=(1,), kind="rows sortable", loud=loud)
+        rows.append(
+            (
+                f"≈ {g.name}" if g.approximate else g.name,
+                share_bar(part, f"{g.kept} of {g.size} channels kept"),
+                f"{g.kept} of {g.size}",
+                f"{part:.0%}".replace("%", f"{numbers.NBSP}%"),
+                "–" if g.alignment is None else str(g.alignment),
+                numbers.percent(g.macs_share),
+            )
+        )
+    head = ("group", "", "kept", "share", "multiple of", "MACs through it")
+    return table(caption, head, rows, words=(1,), kind="rows kept sortable", loud=loud)

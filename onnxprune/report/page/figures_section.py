@@ -57,7 +57,9 @@ def _budget(record: BudgetRecord) -> tuple[Content, ...]:
     judged = (
         tag("span", "not reached", class_="missing") if record.met is None else _judged(record.met, "met", "not met")
     )
-    return record.asked, text(record.limit), text(record.reached), used or "–", judged
+    unit = f"{numbers.NBSP}{record.unit}" if record.unit not in _TEXTS else ""
+    limit, reached = (f"{text(value)}{unit}" if value is not None else "–" for value in (record.limit, record.reached))
+    return record.asked.replace("<=", "≤"), limit, reached, used or "–", judged
 
 
 def _judged(well: bool, yes: str, no: str) -> Markup:
@@ -71,8 +73,9 @@ def _checks(report: Report) -> Markup | None:
         sizes = " and ".join(map(str, certificate.batches))
         worst = "infinitely" if certificate.max_rel is None else f"by {certificate.max_rel:.1e} at most"
         said = (
-            f"Certificate {'passed' if certificate.passed else 'FAILED'}: the original with the removed channels masked "
-            f"and the pruned model differ {worst} (relative; {certificate.tolerance:.0e} is allowed; batch {sizes})."
+            f"Certificate {'passed' if certificate.passed else 'FAILED'}: the original with the removed channels "
+            f"masked and the pruned model differ {worst} (relative; {certificate.tolerance:.0e} is allowed; "
+            f"batch {sizes})."
         )
         parts.append(paragraphs(said, certificate.note, kind=None if certificate.passed else "bad"))
     outputs = report.parity.outputs if report.parity is not None else ()

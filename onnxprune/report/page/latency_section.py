@@ -35,8 +35,8 @@ def latency_section(report: Report) -> Section | None:
 
 def _by_batch(sweep: Sequence[LatencyReport]) -> Markup | None:
     lines = [
-        Line(name, tuple((r.batch, _per_sample(side(r), r.batch)) for r in sweep), name)
-        for name, side in (("before", lambda r: r.before.p50_us), ("after", lambda r: r.after.p50_us))
+        Line("before", tuple((r.batch, _per_sample(r.before.p50_us, r.batch)) for r in sweep), "before"),
+        Line("after", tuple((r.batch, _per_sample(r.after.p50_us, r.batch)) for r in sweep), "after"),
     ]
     return line_chart(
         "Time of a sample by batch size",

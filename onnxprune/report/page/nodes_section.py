@@ -22,8 +22,8 @@ def nodes_section(report: Report) -> Section | None:
         return None
     said = (
         f"Medians over {times.runs:,} profiled runs ({times.provider.removesuffix('ExecutionProvider')}, "
-        f"batch {times.batch}), after onnxruntime's own fusions. Profiling takes time itself, so the sums are above the "
-        "latency; shares are what to read."
+        f"batch {times.batch}), after onnxruntime's own fusions. Profiling takes time itself, so the sums are above "
+        "the latency; shares are what to read."
     )
     ordered = sorted(times.nodes, key=lambda node: -max(node.before_us or 0.0, node.after_us or 0.0))
     parts: list[Markup | None] = [paragraphs(said), _by_operator(times.nodes)]

@@ -16,7 +16,7 @@ __all__ = ["BOTTOM", "HEIGHT", "LEFT", "RIGHT", "TOP", "WIDTH", "Axes", "figure"
 
 WIDTH, HEIGHT = 360.0, 214.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 346.0, 24.0, 176.0
-_LETTER = 6.2
+_LETTER = 6.7
 """Width of a letter of a tick, about."""
 
 

@@ -85,7 +85,7 @@ def _passes(report: Report) -> Markup:
         for record in report.passes
     ]
     total = numbers.seconds(sum(record.seconds or 0.0 for record in report.passes))
-    shown = table("Passes in order", ("pass", "", "time", "nodes"), rows, words=(1,), kind="rows", loud=False)
+    shown = table("Passes in order", ("pass", "", "time", "nodes"), rows, words=(1,), kind="rows passes", loud=False)
     return join((paragraphs(f"{len(rows):,} passes in {total}, in order."), shown))
 
 

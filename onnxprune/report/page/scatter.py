@@ -60,7 +60,7 @@ def scatter(title: str, spots: Sequence[Spot], *, x_name: str, y_name: str, unde
 
 def _stairs(front: Sequence[Spot], axes: Axes) -> str:
     """Returns the way along the front: right at the height of a run as far as the next, then up to it."""
-    path = []
+    path: list[str] = []
     for spot in front:
         x, y = axes.at(spot.x, spot.y)
         path.append(f"H{x:.1f}V{y:.1f}" if path else f"M{x:.1f} {y:.1f}")

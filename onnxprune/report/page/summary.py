@@ -107,15 +107,17 @@ def _latency(report: Report) -> Markup:
     old, new = latency.before.p50_us, latency.after.p50_us
     interval = ""
     if latency.ratio_low is not None and latency.ratio_high is not None:
-        interval = f", 95{numbers.NBSP}% interval {latency.ratio_low:.2f}–{latency.ratio_high:.2f}"
+        # a word joiner on either side keeps the two numbers on one line
+        interval = f"95{numbers.NBSP}% interval {latency.ratio_low:.2f}\u2060–\u2060{latency.ratio_high:.2f}"
     tone = "warn" if is_unclear(latency) or latency.noisy else "bad" if latency.ratio > 1 else ""
     return _card(
         "Latency, median",
         numbers.ratio(latency.ratio),
         pair(old, new, f"Latency: {numbers.time_us(old)} before, {numbers.time_us(new)} after"),
         tag("p", f"{numbers.time_us(old)} → {numbers.time_us(new)}", class_="small"),
-        tag("p", f"{speed_words(latency)}{interval}", class_="small"),
-        tag("p", conditions(latency), class_="small"),
+        tag("p", speed_words(latency), class_="small"),
+        tag("p", interval, class_="small") if interval else None,
+        tag("p", conditions(latency).rsplit(", n = ", 1)[0], class_="small"),
         tag("p", "disturbed by other load", class_="small warn") if latency.noisy else None,
         tone=tone,
     )

@@ -62,7 +62,7 @@ def _training(training: Training) -> Markup:
         facts.append(f"{training.samples:,} samples")
     if training.batch_size:
         facts.append(f"{training.batch_size:,} a step")
-    facts += [text for text in (training.precision, training.device) if text]
+    facts += [text for text in (training.precision, training.device.upper()) if text]
     if training.processes > 1:
         facts.append(f"{training.processes} processes")
     if training.seconds is not None:
