@@ -95,8 +95,9 @@ def _share(after: Cost | None, before: Cost | None, of: Callable[[Cost], float |
 
 
 def budget_words(run: Run) -> str:
-    """Returns what the run was asked to meet."""
-    return ", ".join(record.asked for record in run.point.budgets).replace("<=", "≤") or "–"
+    """Returns what the run was asked to meet; shares are of the original."""
+    asked = (record.asked.removesuffix(" of the original") for record in run.point.budgets)
+    return ", ".join(asked).replace("<=", "≤") or "–"
 
 
 @dataclass(frozen=True)

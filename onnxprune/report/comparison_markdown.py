@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from onnxprune.report.comparison import Compared, budget_words
+from onnxprune.report.comparison import Compared, Run, budget_words
 from onnxprune.report.facts import accuracy_of
 from onnxprune.report.markdown import plain_text, table
 from onnxprune.report.page import numbers
 
-__all__ = ["comparison_markdown", "fronts_words", "quality_text"]
+__all__ = ["comparison_markdown", "fronts_words", "latency_text", "quality_text"]
 
 
 def comparison_markdown(compared: Compared) -> str:
@@ -15,7 +15,6 @@ def comparison_markdown(compared: Compared) -> str:
     head = ("run", "budget", "MACs", "parameters", "size", "latency (95 % interval)", "quality", "front", "")
     rows = []
     for place, run in enumerate(compared.runs):
-        ends = "" if run.interval is None else f" ({run.interval[0]:.2f}–{run.interval[1]:.2f})"
         rows.append(
             (
                 f"**{compared.letters[place]}** {plain_text(run.name)}",
@@ -23,7 +22,7 @@ def comparison_markdown(compared: Compared) -> str:
                 numbers.percent(run.macs),
                 numbers.percent(run.params),
                 numbers.percent(run.size),
-                f"{numbers.ratio(run.ratio)}{ends}",
+                latency_text(run),
                 quality_text(compared, place),
                 fronts_words(compared, place),
                 run.status if run.status != "done" else "",
@@ -32,6 +31,12 @@ def comparison_markdown(compared: Compared) -> str:
     parts = [f"## {len(rows)} runs", table(head, rows)]
     parts.append("\n".join(f"- {plain_text(note)}" for note in compared.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def latency_text(run: Run) -> str:
+    """Returns the ratio of latencies with its interval: "×0.41 (0.39–0.43)"."""
+    ends = "" if run.interval is None else f" ({run.interval[0]:.2f}–{run.interval[1]:.2f})"
+    return f"{numbers.ratio(run.ratio)}{ends}"
 
 
 def quality_text(compared: Compared, place: int) -> str:

@@ -28,6 +28,9 @@ __all__ = [
     "verdict",
 ]
 
+_VAGUE = 1.25
+"""Where the interval of a ratio is wider than this factor, its ends are said and not its middle."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -69,14 +72,20 @@ def speed_words(latency: LatencyReport) -> str:
     """Returns what the ratio says: "1.69 times as fast", or that it says nothing."""
     if not latency.ratio:
         return "no ratio was found"
+    low, high = latency.ratio_low, latency.ratio_high
     if is_unclear(latency):
         return "no difference shown"
+    if low and high and high > _VAGUE * low:
+        # one figure would claim more than was measured
+        return (
+            f"{1 / high:.2g} to {1 / low:.2g} times as fast" if high < 1 else f"{low:.2g} to {high:.2g} times as slow"
+        )
     return f"{1 / latency.ratio:.2f} times as fast" if latency.ratio < 1 else f"{latency.ratio:.2f} times as slow"
 
 
 def chance_points(evaluation: Evaluation) -> float | None:
-    """Returns how many points of accuracy chance can make, or None where the answers were not compared."""
-    if evaluation.agreement is None or not evaluation.labelled:
+    """Returns how many points of accuracy chance can make, or None where no answers differ or none were compared."""
+    if evaluation.agreement is None or evaluation.agreement >= 1.0 or not evaluation.labelled:
         return None
     return 196.0 * math.sqrt(max(0.0, 1.0 - evaluation.agreement) / evaluation.labelled)
 
@@ -232,6 +241,6 @@ def _quality(report: Report) -> str:
         return f"{alike}; accuracy was not measured: {accuracy_missing(report)}."
     chance = chance_points(report.evaluation)
     change = numbers.points(old, new)
-    if chance is not None and abs(new - old) * 100 <= chance:
+    if chance is not None and 0 < abs(new - old) * 100 <= chance:
         change += f", which chance alone could make with so many samples (±{chance:.1f})"
     return f"Top-1 accuracy on {samples}: {numbers.percent(old)} before, {numbers.percent(new)} after, {change}."

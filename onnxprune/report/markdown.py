@@ -69,13 +69,19 @@ def _figures(report: Report) -> str:
 def _asked(report: Report) -> str:
     words = {True: "met", False: "**not met**", None: "not reached"}
     rows = [
-        (plain_text(b.asked).replace("&lt;=", "≤"), numbers.percent(b.reached / b.limit), words[b.met])
-        if b.limit and b.reached is not None
-        else (plain_text(b.asked).replace("&lt;=", "≤"), "–", words[b.met])
+        (
+            plain_text(b.asked.replace("<=", "≤")),
+            numbers.percent(b.reached / b.limit) if b.limit and b.reached is not None else "–",
+            words[b.met],
+        )
         for b in report.budgets
     ]
     rows += [
-        (plain_text(g.gate), "not measured" if g.found is None else numbers.plain(g.found), words[g.passed])
+        (
+            plain_text(g.gate.replace(">=", " ≥ ").replace("<=", " ≤ ")),
+            "not measured" if g.found is None else numbers.plain(g.found),
+            words[g.passed],
+        )
         for g in report.gates
     ]
     return table(("budget or gate", "used or found", ""), rows)

@@ -18,8 +18,7 @@ def share_bar(share: float, said: str, *, kind: str = "after") -> Markup:
     filled = 100 * min(max(share, 0.0), 1.0)
     return tag(
         "svg",
-        tag("rect", width=100, height=10, class_="track"),
-        tag("rect", width=filled, height=10, class_=kind),
+        tag("rect", width=round(filled, 1), height=10, class_=kind),
         class_="bar",
         viewBox="0 0 100 10",
         preserveAspectRatio="none",

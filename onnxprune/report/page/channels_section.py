@@ -13,7 +13,7 @@ from onnxprune.report.schema import GroupRecord, Report
 
 __all__ = ["by_module", "channels_section"]
 
-_FEW, _MOST_PARTS, _RUN = 40, 60, 50
+_FEW, _MOST_PARTS, _RUN, _PRINTED = 40, 60, 50, 300
 _PARTS = re.compile(r"[/.]")
 
 
@@ -30,7 +30,7 @@ def channels_section(report: Report) -> Section | None:
     if len(groups) <= _FEW:
         parts.append(_table("Channels kept", groups, loud=False))
     else:
-        parts += [_module(name, found) for name, found in by_module(groups)]
+        parts += [_module(name, found, long=len(groups) > _PRINTED) for name, found in by_module(groups)]
     approximate = {g.name: g.approximate for g in groups if g.approximate}
     if approximate:
         told = listing(f"{name}: {why}" for name, why in approximate.items())
@@ -78,7 +78,7 @@ def _filter(groups: Sequence[GroupRecord]) -> Markup | None:
     return tag("p", tag("label", "Show groups named ", field), " ", said, class_="filter", hidden=True)
 
 
-def _module(name: str, groups: Sequence[GroupRecord]) -> Markup:
+def _module(name: str, groups: Sequence[GroupRecord], *, long: bool) -> Markup:
     kept, size = sum(g.kept for g in groups), sum(g.size for g in groups)
     summary = join(
         (
@@ -89,7 +89,7 @@ def _module(name: str, groups: Sequence[GroupRecord]) -> Markup:
             tag("span", f"{kept:,} of {size:,} in {_groups(len(groups))}", class_="count"),
         )
     )
-    return folded(summary, _table(f"Channels kept in {name}", groups, loud=False))
+    return folded(summary, _table(f"Channels kept in {name}", groups, loud=False), long=long)
 
 
 def _table(caption: str, groups: Sequence[GroupRecord], *, loud: bool) -> Markup:
@@ -107,4 +107,4 @@ def _table(caption: str, groups: Sequence[GroupRecord], *, loud: bool) -> Markup
             )
         )
     head = ("group", "", "kept", "share", "multiple of", "MACs through it")
-    return table(caption, head, rows, words=(1,), kind="rows kept sortable", loud=loud)
+    return table(caption, head, rows, words=(1,), kind="rows kept named sortable", loud=loud)

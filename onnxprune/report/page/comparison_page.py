@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxprune.report.comparison import Compared, Run, budget_words
-from onnxprune.report.comparison_markdown import fronts_words, quality_text
+from onnxprune.report.comparison_markdown import fronts_words, latency_text, quality_text
 from onnxprune.report.facts import chance_points
 from onnxprune.report.page import numbers
 from onnxprune.report.page.assets import document
@@ -74,13 +74,15 @@ def _front(
             up = (max(quality * scale - chance, 0.0), min(quality * scale + chance, 100.0))
         spots.append(Spot(compared.letters[place], x * 100, quality * scale, across, up, place in front))
     y_name = f"{compared.quality_name}, %" if share else compared.quality_name
-    return scatter(f"{name} and {compared.quality_name}", spots, x_name=x_name, y_name=y_name, under=_UNDER)
+    quality = compared.quality_name
+    return scatter(
+        f"{quality[:1].upper()}{quality[1:]} against {name}", spots, x_name=x_name, y_name=y_name, under=_UNDER
+    )
 
 
 def _table(compared: Compared) -> Markup:
     rows: list[tuple[Content, ...]] = []
     for place, run in enumerate(compared.runs):
-        ends = "–" if run.interval is None else f"{run.interval[0]:.2f}–{run.interval[1]:.2f}"
         rows.append(
             (
                 join((tag("strong", compared.letters[place]), " ", run.name)),
@@ -88,12 +90,13 @@ def _table(compared: Compared) -> Markup:
                 numbers.percent(run.macs),
                 numbers.percent(run.params),
                 numbers.percent(run.size),
-                numbers.ratio(run.ratio),
-                ends,
+                latency_text(run),
                 quality_text(compared, place),
                 fronts_words(compared, place),
                 run.status,
             )
         )
-    head = ("run", "budget", "MACs", "parameters", "size", "latency", "95 % interval", "quality", "front", "outcome")
-    return table("Runs", head, rows, words=(1, 8, 9), kind="sortable", loud=False)
+    head = ("run", "budget", "MACs", "parameters", "size", "latency, 95 % interval", "quality", "front", "outcome")
+    under = "Shares and ratios are of the original; quality is before and after."
+    shown = table("Runs", head, rows, words=(1, 7, 8), kind="named sortable", loud=False)
+    return join((shown, paragraphs(under, kind="under")))

@@ -21,25 +21,25 @@ def figures_section(report: Report) -> Section:
 
 
 def _parts(report: Report) -> Iterator[Markup | None]:
-    rows: list[list[Content]] = []
+    rows: list[tuple[Content, ...]] = []
+    reasons: dict[str, list[str]] = {}
     for row in before_and_after(report):
+        rows.append((row.name, row.before, missing() if row.missing else row.after, row.change))
         if row.missing:
-            before = row.before if row.before != "–" else None
-            rows.append([row.name, before, missing(row.missing), None])
-        else:
-            rows.append([row.name, row.before, row.after, row.change])
+            reasons.setdefault(row.missing, []).append(row.name)
     yield table("Figures before and after", ("", "before", "after", "change"), rows, loud=False)
+    yield paragraphs(*(f"Not measured: {', '.join(names)}: {why}." for why, names in reasons.items()), kind="under")
     if report.budgets:
-        head = ("budget", "allowed", "reached", "of what was allowed", "")
-        yield table("Budgets", head, (_budget(record) for record in report.budgets), words=(4,))
+        head = ("budget", "allowed", "reached", "used", "")
+        yield table("Budgets", head, (_budget(record) for record in report.budgets), words=(4,), kind="named")
     if report.gates:
         yield table(
             "Gates",
             ("gate", "found", ""),
             (
                 (
-                    gate.gate,
-                    missing("its metric is not in this run") if gate.found is None else numbers.plain(gate.found),
+                    gate.gate.replace(">=", " ≥ ").replace("<=", " ≤ "),
+                    missing() if gate.found is None else numbers.plain(gate.found),
                     _judged(gate.passed, "passed", "not met"),
                 )
                 for gate in report.gates
@@ -93,7 +93,7 @@ def _checks(report: Report) -> Markup | None:
         remark = (
             "Both final models on the same input. What was pruned or retrained gives other outputs than the original."
         )
-        shown = table("Outputs of both models", head, rows, loud=False)
+        shown = table("Outputs of both models", head, rows, kind="named", loud=False)
         parts.append(folded("Outputs, side by side", paragraphs(remark, kind="under"), shown))
     return join(parts) if parts else None
 

@@ -28,27 +28,30 @@ def latency_section(report: Report) -> Section | None:
         parts.append(charts(latency_strips(latency), interval_chart(rows)))
     if sweep:
         parts += [charts(_by_batch(sweep)), _sweep_table(sweep)]
+        if any(record.noisy for record in sweep):
+            parts.append(
+                paragraphs("Noisy: other load disturbed the measurement; its figures say little.", kind="under")
+            )
     else:
         parts.append(paragraphs("Other batch sizes: not measured (--batches).", kind="under"))
     return Section("latency", "Latency", join(parts))
 
 
 def _by_batch(sweep: Sequence[LatencyReport]) -> Markup | None:
-    lines = [
-        Line("before", tuple((r.batch, _per_sample(r.before.p50_us, r.batch)) for r in sweep), "before"),
-        Line("after", tuple((r.batch, _per_sample(r.after.p50_us, r.batch)) for r in sweep), "after"),
-    ]
+    before = [(r.batch, r.before.p50_us / r.batch) for r in sweep if r.before.p50_us is not None]
+    after = [(r.batch, r.after.p50_us / r.batch) for r in sweep if r.after.p50_us is not None]
+    longest = max((time for _, time in (*before, *after)), default=0.0)
+    size, unit = (1e3, "ms") if longest >= 2e3 else (1.0, "µs")
     return line_chart(
         "Time of a sample by batch size",
-        lines,
+        [
+            Line(name, tuple((batch, time / size) for batch, time in points), name)
+            for name, points in (("before", before), ("after", after))
+        ],
         x_name="batch size",
-        y_name="time of a sample, µs (median)",
+        y_name=f"time of a sample, {unit} (median)",
         doubling=True,
     )
-
-
-def _per_sample(value: float | None, batch: int) -> float | None:
-    return None if value is None else value / batch
 
 
 def _sweep_table(sweep: Sequence[LatencyReport]) -> Markup:
@@ -65,7 +68,7 @@ def _sweep_table(sweep: Sequence[LatencyReport]) -> Markup:
                 numbers.ratio(record.ratio),
                 ends,
                 str(record.after.n),
-                "disturbed by other load" if record.noisy else "",
+                "noisy" if record.noisy else "",
             )
         )
     head = ("batch", "before", "after", "ratio", "95 % interval", "samples", "")

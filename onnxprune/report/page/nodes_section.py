@@ -12,7 +12,7 @@ from onnxprune.report.schema import NodeTime, Report
 
 __all__ = ["nodes_section"]
 
-_FEW = 20
+_FEW, _PRINTED, _MOST = 20, 100, 600
 
 
 def nodes_section(report: Report) -> Section | None:
@@ -29,7 +29,13 @@ def nodes_section(report: Report) -> Section | None:
     parts: list[Markup | None] = [paragraphs(said), _by_operator(times.nodes)]
     parts.append(_table(f"The {_FEW} slowest nodes" if len(ordered) > _FEW else "Nodes", ordered[:_FEW]))
     if ordered[_FEW:]:
-        parts.append(folded(f"{len(ordered) - _FEW:,} more nodes", _table("Further nodes", ordered[_FEW:])))
+        rest = ordered[_FEW:_MOST]
+        left_out = ""
+        if ordered[_MOST:]:
+            spent = sum(max(node.before_us or 0.0, node.after_us or 0.0) for node in ordered[_MOST:])
+            left_out = f"{len(ordered) - _MOST:,} more, {numbers.time_us(spent)} together, are in report.json alone."
+        shown = join((_table("Further nodes", rest), paragraphs(left_out)))
+        parts.append(folded(f"{len(rest):,} more nodes", shown, long=len(rest) > _PRINTED))
     return Section("nodes", "Time by node", join(parts))
 
 
@@ -61,4 +67,4 @@ def _table(caption: str, nodes: Sequence[NodeTime]) -> Markup:
         bars = pair(node.before_us, node.after_us, f"{old} before, {new} after")
         rows.append((node.name, node.op, bars, old, new, numbers.ratio(node.after_us, node.before_us)))
     head = ("node", "operator", "before and after", "before", "after", "ratio")
-    return table(caption, head, rows, words=(1, 2), kind="sortable")
+    return table(caption, head, rows, words=(1, 2), kind="named sortable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from onnxprune.report.schema import ModelRecord, Report, TensorRecord
 
 __all__ = ["run_section"]
 
+_IN_MEMORY = re.compile(r"<[A-Za-z_]\w*>")
+
 
 def run_section(report: Report) -> Section:
     """Returns the section."""
@@ -21,9 +24,11 @@ def run_section(report: Report) -> Section:
 
 
 def _parts(report: Report) -> Iterator[Markup | None]:
-    command = tag("pre", tag("code", report.command), class_="command", tabindex=0)
+    # lines end between words, not behind the hyphens of an option
+    words = join((tag("span", word) for word in report.command.split(" ")), " ")
+    command = tag("pre", tag("code", words), class_="command", tabindex=0)
     yield tag("div", command, class_="copyable")
-    if "<" in report.command:
+    if _IN_MEMORY.search(report.command):
         yield paragraphs("What stands in angle brackets was in memory, and is not in this report.", kind="under")
     set_ = [
         (name, _text(value)) for name, value in sorted(report.options.items()) if value not in (None, False, [], "")

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxprune.report.page.markup import Markup, tag
-from onnxprune.report.page.plot import BOTTOM, LEFT, RIGHT, TOP, Axes, figure, label, svg
+from onnxprune.report.page.plot import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Axes, figure, label, svg
 from onnxprune.report.page.scale import fitting
 
 __all__ = ["Spot", "scatter"]
+
+_BESIDE = 13.0
+"""Units between the middles of letters and points that do not touch."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ def scatter(title: str, spots: Sequence[Spot], *, x_name: str, y_name: str, unde
     front = sorted((spot for spot in spots if spot.front), key=lambda spot: (spot.x, -spot.y))
     if len(front) > 1:
         parts.append(tag("path", d=_stairs(front, axes), class_="front"))
+    taken = [axes.at(spot.x, spot.y) for spot in spots]
     for spot in spots:
-        parts += _spot(spot, axes)
+        parts += _spot(spot, axes, taken)
     named = " ".join(f"{s.letter}: {s.x:.3g}, {s.y:.4g}{', on the front' if s.front else ''}." for s in spots)
     return figure(title, svg(parts, f"{title}: {y_name} over {x_name}. {named}"), under=under)
 
@@ -67,7 +71,8 @@ def _stairs(front: Sequence[Spot], axes: Axes) -> str:
     return "".join(path)
 
 
-def _spot(spot: Spot, axes: Axes) -> list[Markup]:
+def _spot(spot: Spot, axes: Axes, taken: list[tuple[float, float]]) -> list[Markup]:
+    """Returns a run with its intervals; its letter goes where nothing is yet, and is added to what is `taken`."""
     x, y = axes.at(spot.x, spot.y)
     parts = []
     if spot.across is not None:
@@ -77,6 +82,19 @@ def _spot(spot: Spot, axes: Axes) -> list[Markup]:
     if spot.up is not None:
         parts.append(tag("line", x1=x, y1=axes.y.place(spot.up[0]), x2=x, y2=axes.y.place(spot.up[1]), class_="reach"))
     parts.append(tag("circle", cx=x, cy=y, r=5, class_="dot after" if spot.front else "dot beaten"))
-    near_edge = x > RIGHT - 20
-    parts.append(label(x - 8 if near_edge else x + 8, y - 7, spot.letter, "name", "end" if near_edge else "start"))
+    x_at, y_at = _free(x, y, 4.0 + 4.0 * len(spot.letter), taken)
+    taken.append((x_at, y_at))
+    parts.append(label(x_at, y_at + 4, spot.letter, "name"))
     return parts
+
+
+def _free(x: float, y: float, half: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Returns the middle of a place for a letter beside a point: the first that touches nothing, else the best."""
+    ways = ((1, -1), (-1, -1), (1, 1), (-1, 1), (2, 0), (-2, 0), (0, -2), (0, 2))
+    places = [(x + half * across * 0.9 + 3 * across, y + 11 * up) for across, up in ways]
+    places = [(px, py) for px, py in places if px - half > LEFT and px + half < WIDTH and py < BOTTOM] or places[:1]
+    return max(places, key=lambda place: min(_BESIDE, *(_distance(place, other) for other in taken)))
+
+
+def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1]) * 1.2)

@@ -15,7 +15,7 @@ from onnxprune.report.schema import Report, SearchPoint
 
 __all__ = ["search_section"]
 
-_MOST_ROWS, _MOST_COLUMNS = 48, 60
+_MOST_ROWS, _MOST_COLUMNS, _PRINTED = 48, 60, 100
 _LEFT, _TOP, _WIDTH, _ROW = 132.0, 6.0, 220.0, 15.0
 _LETTERS = 20
 
@@ -54,7 +54,7 @@ def _undecided(points: Sequence[SearchPoint]) -> Markup | None:
         [line],
         x_name="step",
         y_name="undecided, %",
-        under="100 %: every channel is a coin that is tossed; 0 %: all are settled.",
+        under=f"100{numbers.NBSP}%: every channel is a coin that is tossed; 0{numbers.NBSP}%: all are settled.",
     )
 
 
@@ -74,8 +74,15 @@ def _ratios(points: Sequence[SearchPoint]) -> Markup | None:
     rows = [[point.ratios.get(name) or 0.0 for point in points] for name in names]
     last = points[-1].ratios
     found = [(name, numbers.plain(_at(points, name)), numbers.plain(last.get(name))) for name in names]
-    listed = table("Keep ratio α by group", ("group", "α at first", "α at last"), found, kind="sortable", loud=False)
-    return join((_map(names, rows, points), folded(f"α of {len(names):,} groups in figures", listed)))
+    listed = table(
+        "Keep ratio α by group", ("group", "α at first", "α at last"), found, kind="named sortable", loud=False
+    )
+    return join(
+        (
+            _map(names, rows, points),
+            folded(f"α of {len(names):,} groups in figures", listed, long=len(names) > _PRINTED),
+        )
+    )
 
 
 def _at(points: Sequence[SearchPoint], name: str) -> float | None:

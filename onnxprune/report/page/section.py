@@ -49,11 +49,11 @@ def table(
         kind: Further classes.
         loud: Whether the caption is shown, and not only said.
     """
-    aligned = ["w" if i == 0 or i in words else "n" for i in range(len(head))]
+    aligned = ["w" if i == 0 or i in words else None for i in range(len(head))]
     header = tag("tr", *(tag("th", name, scope="col", class_=how) for name, how in zip(head, aligned, strict=True)))
     body = []
     for row in rows:
-        cells = [tag("th", row[0], scope="row", class_="w")]
+        cells = [tag("th", row[0], scope="row")]
         cells += [tag("td", cell, class_=how) for cell, how in zip(row[1:], aligned[1:], strict=True)]
         body.append(tag("tr", *cells))
     shown = tag("caption", caption, class_=None if loud else "said")
@@ -67,9 +67,9 @@ def charts(*figures: Markup | None) -> Markup | None:
     return tag("div", *there, class_="charts") if there else None
 
 
-def folded(summary: Content, *contents: Content, open_: bool = False) -> Markup:
-    """Returns what is shown when one asks for it."""
-    return tag("details", tag("summary", summary), *contents, open=open_)
+def folded(summary: Content, *contents: Content, long: bool = False) -> Markup:
+    """Returns what is shown when one asks for it; in print, too, unless it is `long`."""
+    return tag("details", tag("summary", summary), *contents, class_="long" if long else None)
 
 
 def listing(items: Iterable[Content], kind: str | None = None) -> Markup:
@@ -87,6 +87,6 @@ def pairs(rows: Iterable[tuple[str, Content]]) -> Markup:
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows))
 
 
-def missing(reason: str) -> Markup:
-    """Returns that something was not measured, and why."""
-    return tag("span", f"not measured: {reason}", class_="missing")
+def missing() -> Markup:
+    """Returns that something was not measured."""
+    return tag("span", "not measured", class_="missing")

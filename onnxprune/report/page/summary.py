@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxprune.core.errors import InternalError
 from onnxprune.report.facts import (
     accuracy_missing,
     accuracy_of,
@@ -18,7 +19,7 @@ from onnxprune.report.page.bars import pair
 from onnxprune.report.page.markup import Content, Markup, tag
 from onnxprune.report.page.section import listing
 from onnxprune.report.remarks import remarks
-from onnxprune.report.schema import Cost, Report
+from onnxprune.report.schema import Cost, Failure, Report
 from onnxprune.report.status import conditions
 
 __all__ = ["cards", "failure_box", "heading", "remarks_box"]
@@ -45,7 +46,7 @@ def cards(report: Report) -> Markup:
     before, after = report.before or Cost(), report.after or Cost()
     return tag(
         "div",
-        _cost("MACs per sample", before.macs, after.macs, numbers.count),
+        _cost("MACs", before.macs, after.macs, numbers.count, " per sample"),
         _cost("Parameters", before.params, after.params, numbers.count),
         _cost("File size", before.file_bytes, after.file_bytes, numbers.bytes_),
         _latency(report),
@@ -66,13 +67,18 @@ def failure_box(report: Report) -> Markup | None:
     return tag(
         "div",
         tag("h2", "Why it failed"),
-        tag("pre", failure.message, class_="message") if failure is not None else None,
+        tag("pre" if _is_trace(failure) else "p", failure.message, class_="message") if failure is not None else None,
         tag("p", f"{failure.kind}, exit code {failure.exit_code}.") if failure is not None else None,
         tag("p", reached),
         tag("p", "A model that stands where the result was to go is from an earlier run."),
         class_="box bad",
         role="alert",
     )
+
+
+def _is_trace(failure: Failure) -> bool:
+    """Returns whether the message is a traceback, whose lines stand one below the other."""
+    return failure.exit_code == InternalError.exit_code
 
 
 def remarks_box(report: Report) -> Markup | None:
@@ -92,10 +98,10 @@ def _none(name: str, reason: str) -> Markup:
     return _card(name, None, tag("p", "not measured", class_="big none"), tag("p", reason, class_="small"))
 
 
-def _cost(name: str, before: float | None, after: float | None, text: numbers.Text) -> Markup:
+def _cost(name: str, before: float | None, after: float | None, text: numbers.Text, of: str = "") -> Markup:
     if after is None or not before:
-        return _none(name, f"{text(before)} before; after: unknown" if before else "unknown")
-    change = f"{text(before)} → {text(after)}"
+        return _none(name, f"{text(before)} before" if before else "unknown before, too")
+    change = f"{text(before)} → {text(after)}{of}"
     bars = pair(before, after, f"{name}: {text(before)} before, {text(after)} after")
     return _card(name, numbers.percent(after / before), bars, tag("p", change, class_="small"))
 

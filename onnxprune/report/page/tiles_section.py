@@ -8,13 +8,13 @@ from onnxprune.report.page import numbers
 from onnxprune.report.page.heat_map import merged, squares
 from onnxprune.report.page.markup import Markup, join, tag
 from onnxprune.report.page.plot import figure, label, svg
-from onnxprune.report.page.section import Section, charts, folded, paragraphs, table
+from onnxprune.report.page.section import Section, charts, folded, missing, paragraphs, table
 from onnxprune.report.schema import OrderRecord, Report, TileRecord
 
 __all__ = ["tiles_section"]
 
 _MOST_SQUARES, _ROOM, _EDGE = 64, 150.0, 22.0
-_FEW_MAPS = 12
+_FEW_MAPS, _FEW_NAMES = 12, 4
 
 
 def tiles_section(report: Report) -> Section | None:
@@ -56,16 +56,28 @@ def _table(records: Sequence[TileRecord]) -> Markup:
             f"{t.kept} of {t.blocks}",
             numbers.percent(t.kept / t.blocks if t.blocks else None),
             t.form,
-            numbers.ratio(t.ratio) if t.ratio is not None else "not measured",
-            t.reason or "–",
+            numbers.ratio(t.ratio) if t.ratio is not None else missing(),
         )
         for t in records
     ]
-    head = ("layer", "inputs × outputs", "block", "blocks per tile", "density", "computed", "time packed", "why dense")
+    head = ("layer", "inputs × outputs", "block", "blocks per tile", "density", "computed", "time packed")
     under = "Time packed: of the layer alone as a block-sparse operator over its time as a dense one."
+    reasons: dict[str, list[str]] = {}
+    for t in records:
+        if t.reason:
+            reasons.setdefault(t.reason, []).append(t.node)
+    told = [f"Dense, since {why}: {_some(names)}." for why, names in reasons.items()]
     return join(
-        (table("Tiled layers", head, rows, words=(5, 7), kind="sortable", loud=False), paragraphs(under, kind="under"))
+        (
+            table("Tiled layers", head, rows, words=(5,), kind="named sortable", loud=False),
+            paragraphs(under, *told, kind="under"),
+        )
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_FEW_NAMES])
+    return f"{shown} and {len(names) - _FEW_NAMES:,} more" if len(names) > _FEW_NAMES else shown
 
 
 def _map(record: TileRecord) -> Markup:
@@ -106,7 +118,7 @@ def _orders(orders: Sequence[OrderRecord]) -> Markup | None:
             paragraphs(
                 "Channels changed places so that small weights meet in the blocks that go. Outputs stay the same."
             ),
-            table("Channels that changed places", ("group", "channels", "moved"), rows, loud=False),
+            table("Channels that changed places", ("group", "channels", "moved"), rows, kind="named", loud=False),
             folded("Where each channel went", charts(*drawn)),
         )
     )
