@@ -78,7 +78,7 @@ def compress(
     """Returns the slim model that meets every budget, its plan and its report.
 
     A model given by path is written to `out`, or to `<stem>.slim.onnx` in the current folder,
-    with `<stem>.report.json` beside it; a ModelProto comes back in `Result.model`, and is also
+    with `<stem>.report.json`, `.html` and `.md` beside it; a ModelProto comes back in `Result.model`, and is also
     written where `out` says. None means "not given": the recipe decides, then the default
     (`onnxprune.recipe.Recipe` lists them).
 
@@ -111,7 +111,7 @@ def compress(
         run_dir: Folder for plan, checkpoints and records; by default `<stem>.run` beside `out`,
             removed when the run is done.
         resume: Whether to go on with the run that was stopped.
-        report: Where report.json goes.
+        report: Where report.json goes, with the same as HTML and Markdown beside it.
         recipe: A TOML file or a Recipe; arguments given here override it.
         out: Where the slim model goes.
         on_event: Called with progress (`onnxprune.core.events`).
@@ -226,7 +226,7 @@ def retrain(
         seed: Seed of everything random; the same seed gives the same bytes.
         run_dir: As in `compress`.
         resume: As in `compress`.
-        report: Where report.json goes.
+        report: Where report.json goes, with the same as HTML and Markdown beside it.
         out: Where the trained model goes; by default `<stem>.retrained.onnx` in the current folder.
         on_event: Called with progress (`onnxprune.core.events`).
         **training: Further options, as in `compress`.
@@ -273,6 +273,9 @@ def validate(
     metric: str | None = None,
     provider: str | None = None,
     threads: int | None = None,
+    batches: int | str | Sequence[int] | None = None,
+    profile: bool | None = None,
+    report: str | os.PathLike[str] | None = None,
     gates: str | Sequence[str] | None = None,
     on_event: EventHandler | None = None,
 ) -> Report:
@@ -289,6 +292,9 @@ def validate(
         metric: A metric of your own, "package.module:name".
         provider: "auto" (the default), "cpu" or "cuda".
         threads: Threads per onnxruntime session.
+        batches: Batch sizes at which both models are timed, too.
+        profile: Whether the nodes of both models are timed, too.
+        report: Where report.json goes, with the same as HTML and Markdown beside it.
         gates: Bounds on what is measured, as in `compress`.
         on_event: Called with progress (`onnxprune.core.events`).
 
@@ -311,9 +317,12 @@ def validate(
         "metric": metric,
         "provider": provider,
         "threads": threads,
+        "batches": batches,
+        "profile": profile,
+        "report": report,
         "gates": gates,
     }
-    return pipeline.validate(**dict(Comparison.from_mapping(options)), on_event=on_event or ignore_events)
+    return pipeline.validate(Comparison.from_mapping(options), on_event or ignore_events)
 
 
 def bench(

@@ -15,7 +15,9 @@ from onnxprune.graph import Model
 from onnxprune.runtime import (
     PART_BYTES,
     FeedPair,
+    LatencyComparison,
     LatencyOptions,
+    NodeSample,
     Runner,
     Session,
     StandIn,
@@ -25,42 +27,70 @@ from onnxprune.runtime import (
     make_session,
     measure,
     measure_parts,
+    profile_nodes,
     resolve_provider,
     run,
     stand_in,
+    usable_cores,
 )
 from onnxprune.train import Samples
 from onnxprune.train.bench import find_samples
 from onnxprune.train.custom import load_metric
 
-__all__ = ["EVALUATION_BATCH", "LARGE_BYTES", "ValidateModel", "timing_feeds", "timing_options"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "LARGE_BYTES",
+    "PROFILED_RUNS",
+    "NodeProfile",
+    "ValidateModel",
+    "timing_feeds",
+    "timing_options",
+]
 
 EVALUATION_BATCH = 256
+PROFILED_RUNS = 30
 LARGE_BYTES = 8 * PART_BYTES
 Feeds = dict[str, NDArray[Any]]
 ORIGINAL, SLIM = "original", "slim"
 
 
 @dataclass(frozen=True)
+class NodeProfile:
+    """Model → its nodes with their times, and how they were timed."""
+
+    provider: str
+    threads: int
+    batch: int
+    runs: int
+    nodes: Mapping[str, tuple[NodeSample, ...]]
+
+
+@dataclass(frozen=True)
 class ValidateModel(Pass):
     """Gives "latency", "differences", and "evaluation" where there is evaluation data.
+
+    Where that is asked for, also "latency_by_batch" and "node_times".
 
     Attributes:
         provider: Execution provider.
         threads: Threads within one operator, or None.
         seed: Draws the inputs.
         metric: A user's metric, "package.module:name", or "".
+        batches: Batch sizes at which both models are timed, too.
+        profile: Whether nodes are timed.
     """
 
     provider: str = "auto"
     threads: int | None = None
     seed: int = 0
     metric: str = ""
+    batches: tuple[int, ...] = ()
+    profile: bool = False
 
     name = "validate_model"
     needs = ("original", "slim", "feeds")
     gives = ("latency", "differences")
-    edits = ("evaluation",)
+    edits = ("evaluation", "latency_by_batch", "node_times")
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Measures and compares."""
@@ -71,6 +101,8 @@ class ValidateModel(Pass):
         if stands[ORIGINAL].model.weight_bytes() > LARGE_BYTES:
             if "eval_data" in bench.artifacts:
                 bench.note("Accuracy was not measured: the models are too large to hold both of them.")
+            if self.batches or self.profile:
+                bench.note("Other batch sizes and nodes were not timed: the models are too large to hold both of them.")
             return self._in_parts({name: stand.model for name, stand in stands.items()}, feeds, options)
         sessions = {
             name: make_session(stand.model, provider=self.provider, threads=self.threads)
@@ -83,7 +115,31 @@ class ValidateModel(Pass):
         data = find_samples(bench, "eval_data")
         if data is not None and not stands[SLIM].notes:
             found["evaluation"] = self._evaluate(sessions, data, bench)
+        if self.batches:
+            found["latency_by_batch"] = self._by_batch(sessions, stands[ORIGINAL].model, bench)
+        if self.profile:
+            found["node_times"] = self._profile({name: stand.model for name, stand in stands.items()}, feeds, options)
         return found
+
+    def _by_batch(self, sessions: Mapping[str, Session], model: Model, bench: Bench) -> tuple[LatencyComparison, ...]:
+        """Returns the latencies at each batch size that the models take."""
+        found = []
+        for batch in dict.fromkeys(self.batches):
+            feeds = timing_feeds(bench, model, self.seed, batch)
+            options = timing_options(feeds, self.provider, self.threads, self.seed)
+            if options.batch != batch:
+                bench.note(f"Latency at batch {batch} was not measured: the model's batch is {options.batch}.")
+                continue
+            try:
+                found.append(measure(sessions, feeds, options))
+            except ModelError as error:
+                bench.note(f"Latency at batch {batch} was not measured. {error}")
+        return tuple(found)
+
+    def _profile(self, models: Mapping[str, Model], feeds: Feeds, options: LatencyOptions) -> NodeProfile:
+        threads = self.threads or usable_cores()
+        nodes = profile_nodes(models, feeds, provider=options.provider, threads=threads, runs=PROFILED_RUNS)
+        return NodeProfile(options.provider, threads, options.batch, PROFILED_RUNS, nodes)
 
     def _evaluate(self, sessions: Mapping[str, Session], data: Samples, bench: Bench) -> Any:
         """Returns model → result on `data`, or None where no output can be held against anything."""
@@ -121,13 +177,20 @@ class ValidateModel(Pass):
             )
 
 
-def timing_feeds(bench: Bench, model: Model, seed: int) -> Feeds:
-    """Returns the inputs that a model of this run is timed on: one sample, of the data where there are any."""
+def timing_feeds(bench: Bench, model: Model, seed: int, batch: int = 1) -> Feeds:
+    """Returns the inputs that a model of this run is timed on, of the data where there are any.
+
+    Args:
+        bench: Holds the data.
+        model: The model.
+        seed: Draws what the data do not give.
+        batch: Samples, where the model leaves their number open.
+    """
     data = find_samples(bench, "eval_data", "data")
     sample = dict(bench.take("feeds", FeedPair).first)
     if data is not None:
         sample |= data.first(1).inputs
-    return choose_feeds(model.inputs(), batch=1, other=None, rng=np.random.default_rng(seed), sample=sample)
+    return choose_feeds(model.inputs(), batch=batch, other=None, rng=np.random.default_rng(seed), sample=sample)
 
 
 def timing_options(feeds: Feeds, provider: str, threads: int | None, seed: int) -> LatencyOptions:

@@ -1,4 +1,4 @@
-"""write_report: everything that was asked, done, measured and noticed, as report.json."""
+"""write_report: everything that was asked, done, measured and noticed, as report.json, a page and a text."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
 from onnxprune.passes.count_original import recount
 from onnxprune.passes.use_block_sparse import LayerForm
+from onnxprune.passes.validate_model import NodeProfile
 from onnxprune.recover import RecoveryRecord
 from onnxprune.report import schema
 from onnxprune.report.gates import gate_records
+from onnxprune.report.outputs import write_reports
 from onnxprune.report.records import (
     budget_record,
     evaluation_record,
     frozen_records,
     group_records,
     latency_report,
+    node_records,
+    order_records,
     output_records,
+    tile_map,
 )
 from onnxprune.report.schema import Report
 from onnxprune.runtime import EvalResult, LatencyComparison, environment
@@ -37,11 +42,16 @@ from onnxprune.train.record import TrainRecord
 
 __all__ = [
     "WriteReport",
+    "certificate_record",
     "cost_record",
     "evaluation_of",
     "file_hash",
+    "latency_by_batch",
     "model_record",
+    "node_times",
     "pass_record",
+    "recovery_record",
+    "search_record",
     "source_files",
     "training_record",
 ]
@@ -58,7 +68,7 @@ class WriteReport(Pass):
     """Gives "report"; writes it where a path is given.
 
     Attributes:
-        path: Where report.json goes, or None.
+        path: Where report.json goes, with HTML and Markdown beside it, or None.
         command: The command line or call that can be run again.
         options: Every option of the run.
         budgets: What was asked.
@@ -99,7 +109,7 @@ class WriteReport(Pass):
         report = self._report(bench)
         report = report.model_copy(update={"gates": gate_records(self.gates, report)})
         if self.path is not None:
-            schema.write_report(report, self.path)
+            write_reports(report, self.path)
         return {"report": report}
 
     def _report(self, bench: Bench) -> Report:
@@ -120,6 +130,8 @@ class WriteReport(Pass):
             before=cost_record(before, source_files(original)),
             after=cost_record(after, files),
             latency=latency_report(latency, "original", "slim"),
+            latency_by_batch=latency_by_batch(bench),
+            node_times=node_times(bench),
             evaluation=evaluation_of(results),
             groups=group_records(
                 analysis.groups,
@@ -128,12 +140,13 @@ class WriteReport(Pass):
                 macs_share=group_shares(analysis.macs, analysis.sizes),
             ),
             tiles=tuple(_tile_record(form) for form in bench.find("layer_forms", tuple) or ()),
+            orders=order_records(plan.tiling),
             frozen=frozen_records(analysis.frozen),
             unknown_ops=dict(analysis.unknown_ops),
-            certificate=_certificate(bench.take("certificate", Certificate)),
+            certificate=certificate_record(bench.take("certificate", Certificate)),
             parity=schema.Parity(outputs=output_records(bench.artifacts["differences"])),
-            recovery=_recovery(bench),
-            search=_search(bench.take("allocation", Allocation), bench.find("tile_allocation", Allocation)),
+            recovery=recovery_record(bench),
+            search=search_record(bench),
             training=training_record(bench),
             no_training=self._no_training(bench),
             notes=tuple(bench.notes),
@@ -187,7 +200,28 @@ def evaluation_of(results: Mapping[str, EvalResult] | None) -> schema.Evaluation
     return evaluation_record(results["original"], results["slim"]) if results is not None else None
 
 
-def _certificate(certificate: Certificate) -> schema.Certificate:
+def latency_by_batch(bench: Bench) -> tuple[schema.LatencyReport, ...]:
+    """Returns the report's records of latency at the batch sizes that were asked for."""
+    found = bench.find("latency_by_batch", tuple) or ()
+    return tuple(latency_report(comparison, "original", "slim") for comparison in found)
+
+
+def node_times(bench: Bench) -> schema.NodeTimes | None:
+    """Returns the report's record of the time by node, or None where it was not asked for."""
+    profile = bench.find("node_times", NodeProfile)
+    if profile is None:
+        return None
+    return schema.NodeTimes(
+        provider=profile.provider,
+        threads=profile.threads,
+        batch=profile.batch,
+        runs=profile.runs,
+        nodes=node_records(profile.nodes["original"], profile.nodes["slim"]),
+    )
+
+
+def certificate_record(certificate: Certificate) -> schema.Certificate:
+    """Returns the report's record of a certificate."""
     return schema.Certificate(
         batches=tuple(dict.fromkeys(row.batch for row in certificate.rows)),
         max_rel=certificate.worst,
@@ -211,11 +245,13 @@ def _tile_record(form: LayerForm) -> schema.TileRecord:
         form=form.form,
         ratio=form.ratio,
         reason=form.reason,
+        map=tile_map(layer),
     )
 
 
-def _search(*allocations: Allocation | None) -> schema.Search | None:
-    """Returns the first search that one of the allocations is the result of."""
+def search_record(bench: Bench) -> schema.Search | None:
+    """Returns the report's record of how keep ratios were learned, or None where they were not."""
+    allocations = [bench.find(name, Allocation) for name in ("allocation", "tile_allocation")]
     record = next((found.search for found in allocations if found is not None and found.search is not None), None)
     if record is None:
         return None
@@ -232,7 +268,8 @@ def _search(*allocations: Allocation | None) -> schema.Search | None:
     return schema.Search(steps=record.steps, seconds=record.seconds, points=tuple(points))
 
 
-def _recovery(bench: Bench) -> schema.Recovery | None:
+def recovery_record(bench: Bench) -> schema.Recovery | None:
+    """Returns the report's record of what was fitted before training, or None where nothing was."""
     record = bench.find("recovery", RecoveryRecord)
     if record is None or not record.stages:
         return None

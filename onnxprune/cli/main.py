@@ -15,6 +15,7 @@ from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
+from onnxprune.cli.report import report
 from onnxprune.cli.retrain import retrain
 from onnxprune.cli.show import show
 from onnxprune.cli.validate import validate
@@ -34,7 +35,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, bench, show, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, bench, report, show, build_ops, doctor):
     cli.add_command(_command)
 
 

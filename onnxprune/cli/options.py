@@ -16,6 +16,7 @@ __all__ = [
     "APPROXIMATE_HELP",
     "DATA_HELP",
     "GATE_HELP",
+    "REPORT_HELP",
     "image_options",
     "json_option",
     "output_options",
@@ -31,6 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 APPROXIMATE_HELP = "Also prune channels over which an operator takes statistics (LayerNorm's width); retrain then."
 DATA_HELP = "An .npz or .npy file, a folder of images, a saved Hugging Face dataset, or pkg.mod:callable."
 GATE_HELP = "A bound that must hold, such as 'speedup>=1.2' or 'top1_drop<=0.5'; else exit code 3. May be repeated."
+REPORT_HELP = "Where report.json goes, with .html and .md beside it. [default: <stem of OUT>.report.json beside OUT]"
 _META = "onnxprune.recipe"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -106,11 +108,16 @@ def recipe_options(ctx: click.Context) -> dict[str, object]:
 
 
 def runtime_options(command: Command) -> Command:
-    """Adds --provider and --threads."""
+    """Adds --provider and --threads, and what is timed beyond one sample."""
     provider = "Where models are checked and timed. [default: auto]"
     threads = "Threads per onnxruntime session. [default: onnxruntime's choice]"
-    first = recipe_option("--provider", provider, click.Choice(["auto", "cpu", "cuda"]))
-    return first(recipe_option("--threads", threads, int)(command))
+    options = (
+        recipe_option("--provider", provider, click.Choice(["auto", "cpu", "cuda"])),
+        recipe_option("--threads", threads, int),
+        recipe_option("--batches", "Batch sizes at which both models are timed, too.", metavar="N[,N...]"),
+        recipe_option("--profile", "Time the nodes of both models, too.", switch=True),
+    )
+    return _all(options, command)
 
 
 def image_options(command: Command) -> Command:
@@ -138,7 +145,7 @@ def run_options(command: Command) -> Command:
         recipe_option("--run-dir", folder),
         recipe_option("--resume", "Go on with the run that was stopped.", switch=True),
         recipe_option("--checkpoint-seconds", "Seconds between checkpoints within an epoch. [default: 60]", float),
-        recipe_option("--report", "Where report.json goes. [default: <stem of OUT>.report.json beside OUT]"),
+        recipe_option("--report", REPORT_HELP),
     )
     return _all(options, command)
 

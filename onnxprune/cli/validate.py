@@ -28,6 +28,7 @@ __all__ = ["validate"]
 @image_options
 @recipe_option("--metric", "Your own metric, higher is better.", metavar="PKG.MOD:NAME")
 @runtime_options
+@recipe_option("--report", "Where report.json goes, with .html and .md beside it. [default: nowhere]")
 @recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
 @output_options
 @click.pass_context
@@ -41,7 +42,7 @@ def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet:
     run = Comparison.from_mapping(recipe_options(ctx) | {"original": original, "slim": slim})
     try:
         with show_progress(quiet=quiet) as on_event:
-            report = pipeline.validate(**dict(run), on_event=on_event)
+            report = pipeline.validate(run, on_event)
     except GateError as error:
         if error.outcome is not None:
             show_report(error.outcome, as_json=as_json, verbose=verbose)

@@ -34,7 +34,7 @@ from onnxprune.report.write import write_text
 from onnxprune.runtime import LatencyOptions, Session, choose_feeds, environment, find_feeds, make_session, measure
 from onnxprune.runtime.feeds import DynamicDims, dynamic_dims
 from onnxprune.runtime.fresh_start import fresh_starts
-from onnxprune.runtime.node_times import node_times
+from onnxprune.runtime.node_times import profile_nodes
 from onnxprune.runtime.providers import CPU, resolve_provider, short_name
 from onnxprune.runtime.throughput import throughput
 from onnxprune.runtime.values import AnyArray
@@ -243,18 +243,19 @@ class _Run:
         ]
 
     def _list_nodes(self, place: _Place, feeds: Feeds) -> None:
-        for name, path in self._files.items():
-            found = node_times(path, feeds, provider=place.provider, threads=place.threads)
+        for name, nodes in profile_nodes(self._files, feeds, provider=place.provider, threads=place.threads).items():
+            whole = sum(node.p50_us for node in nodes) or 1.0
+            slowest = sorted(nodes, key=lambda node: -node.p50_us)[: self._options.nodes]
             self._nodes += [
                 NodeRecord(
                     model=name,
                     provider=node.provider,
-                    node=node.node,
-                    operator=node.operator,
-                    us=node.us,
-                    share=node.share,
+                    node=node.name,
+                    operator=node.op,
+                    us=node.p50_us,
+                    share=node.p50_us / whole,
                 )
-                for node in found[: self._options.nodes]
+                for node in slowest
             ]
 
 

@@ -50,11 +50,13 @@ from onnxprune.passes.use_block_sparse import UseBlockSparse
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
+from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
 from onnxprune.pipeline.words import budgets_text, check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
+from onnxprune.report.outputs import beside
 from onnxprune.report.schema import Report
 from onnxprune.train.workers import workers
 from onnxprune.trial.supernet import SupernetOptions
@@ -66,7 +68,7 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     """Returns the slim model that a recipe asks for; writes it, its report and its plan.
 
     Of several processes that train together, the first writes; the others return a result
-    without a report.
+    without a report. A run that fails once the model is analysed leaves a report, too.
 
     Args:
         recipe: Every option of the run.
@@ -77,16 +79,41 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
         GateError: when a gate is not met; everything is written, and the result is its `outcome`.
         OnnxPruneError: when the user can act on it; nothing is written then.
     """
-    for place in (recipe.out_path, recipe.report_path):
+    for place in (recipe.out_path, *(beside(recipe.report_path) if recipe.report_path is not None else ())):
         if place is not None:
             check_place(place)
-    team = workers()
+    team, watch = workers(), Watch(on_event)
     given = dict(shared or {})
-    bench, records = Bench(on_event=on_event, notes=list(given.pop("notes", ()))), list[PassRecord]()
+    bench, records = Bench(on_event=watch, notes=list(given.pop("notes", ()))), list[PassRecord]()
     bench.artifacts |= given
     options = recipe_options(recipe)
-    if not given:
-        run_passes([ImportModel(recipe.model)], bench, records)
+    asked = Asked(
+        path=recipe.report_path if team.first else None,
+        command=command_line("compress", recipe, ("model",)),
+        options=options,
+        seed=recipe.seed,
+        budgets=recipe.budgets,
+    )
+    with failures_reported(asked, bench, records, watch, begun="analysis"):
+        if not given:
+            run_passes([ImportModel(recipe.model)], bench, records)
+        report = _run(recipe, asked, bench, records, known=bool(given))
+    if report is None:
+        return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
+    return _result(recipe, bench, report)
+
+
+def _run(recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], *, known: bool) -> Report | None:
+    """Returns the report of a run from its model on; None in a process that does not write.
+
+    Args:
+        recipe: Every option of the run.
+        asked: The same for the report.
+        bench: Holds the model.
+        records: Filled as the passes finish.
+        known: Whether the model is analysed already.
+    """
+    team, options = workers(), asked.options
     with (
         team.watched(),
         run_folder(
@@ -97,7 +124,7 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
             temporary=recipe.run_dir is None,
         ) as folder,
     ):
-        run_passes([*([] if given else analysing(recipe)), *_train_whole(recipe)], bench, records)
+        run_passes([*([] if known else analysing(recipe)), *_train_whole(recipe)], bench, records)
         for phase in recipe.turns:
             # what a search left in the weights is not kept with its decision: it is done again, to the same end
             decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
@@ -112,12 +139,12 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
                 _keep_decision(folder, phase, bench)
             run_passes(_retrain(recipe, phase), bench, records)
         if not team.first:
-            return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
-        run_passes(_finish(recipe, options, records), bench, records)
+            return None
+        run_passes(_finish(recipe, asked, records), bench, records)
         report = bench.take("report", Report)
         if folder is not None:
             folder.write("report.json", report.to_json())
-    return _result(recipe, bench, report)
+    return report
 
 
 def _keep_decision(folder: RunFolder | None, phase: Phase, bench: Bench) -> None:
@@ -256,7 +283,7 @@ def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
     ]
 
 
-def _finish(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecord]) -> list[Pass]:
+def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord]) -> list[Pass]:
     """The passes from the last trained weights to the files."""
     packing: list[Pass] = (
         []
@@ -265,13 +292,15 @@ def _finish(recipe: Recipe, options: Mapping[str, Any], records: list[PassRecord
     )
     return [
         *packing,
-        ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
+        ValidateModel(
+            recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
+        ),
         RecordProvenance("compress", recipe_digest(recipe), budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),
         WriteReport(
-            path=recipe.report_path,
-            command=command_line("compress", recipe, ("model",)),
-            options=options,
+            path=asked.path,
+            command=asked.command,
+            options=asked.options,
             budgets=recipe.budgets,
             seed=recipe.seed,
             records=records,

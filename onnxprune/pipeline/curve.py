@@ -16,8 +16,8 @@ from onnxprune.pipeline.compressing import analysing, compress
 from onnxprune.pipeline.words import check_place
 from onnxprune.recipe.curve import Curve
 from onnxprune.report import schema
+from onnxprune.report.outputs import write_curves
 from onnxprune.report.schema import Report
-from onnxprune.report.write import write_text
 from onnxprune.train.workers import workers
 
 __all__ = ["trace"]
@@ -57,7 +57,7 @@ def trace(curve: Curve, on_event: EventHandler = ignore_events) -> Result:
         return Result(path=None, plan=None, report={}, points=tuple(results))
     record = schema.Curve(points=tuple(_point(result) for result in results))
     if curve.report is not None:
-        write_text(curve.report, record.to_json())
+        write_curves(record, curve.report)
     result = Result(path=None, plan=None, report=record.model_dump(mode="json"), points=tuple(results))
     if missed:
         raise GateError(" ".join(missed), result)

@@ -35,12 +35,14 @@ _DECISION = "decision"
 # these may differ when a run goes on: they change no weight
 _FREE = frozenset(
     (
+        "batches",
         "checkpoint_seconds",
         "compile",
         "device",
         "eval_data",
         "gates",
         "out",
+        "profile",
         "provider",
         "report",
         "resume",

@@ -22,12 +22,14 @@ from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import training_record
 from onnxprune.pipeline.data import data_pass
+from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.validating import check_interface, comparison_report
 from onnxprune.pipeline.words import check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Retraining
 from onnxprune.report.gates import failures
-from onnxprune.report.schema import write_report
+from onnxprune.report.outputs import beside, write_reports
+from onnxprune.report.schema import Report
 from onnxprune.train import Samples
 from onnxprune.train.bench import take_samples
 from onnxprune.train.workers import workers
@@ -46,11 +48,11 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
         GateError: when a gate is not met; everything is written, and the result is its `outcome`.
         OnnxPruneError: when the user can act on it; nothing is written then.
     """
-    for place in (recipe.out_path, recipe.report_path):
+    for place in (recipe.out_path, *(beside(recipe.report_path) if recipe.report_path is not None else ())):
         if place is not None:
             check_place(place)
-    team = workers()
-    bench, records = Bench(on_event=on_event), list[PassRecord]()
+    team, watch = workers(), Watch(on_event)
+    bench, records = Bench(on_event=watch), list[PassRecord]()
     student = _student(recipe, on_event)
     run_passes(
         [
@@ -65,34 +67,16 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
     check_interface(bench.take("original", Model), student)
     _check_aim(recipe, take_samples(bench, "data"))
     bench.artifacts["slim"] = student
-    with (
-        team.watched(),
-        run_folder(
-            recipe.run_path if team.first else None,
-            recipe_options(recipe),
-            student.sha256,
-            resume=recipe.resume,
-            temporary=recipe.run_dir is None,
-        ) as folder,
-    ):
-        run_passes(_train(recipe), bench, records)
-        if not team.first:
-            return Result(path=None, plan=None, report={}, model=None)
-        run_passes(_finish(recipe, student.sha256), bench, records)
-        report = comparison_report(
-            bench,
-            command_line("retrain", recipe, ("slim",)),
-            records,
-            recipe.gates,
-            bench.take("files", tuple),
-            options=recipe_options(recipe),
-            seed=recipe.seed,
-            training=training_record(bench),
-        )
-        if recipe.report_path is not None:
-            write_report(report, recipe.report_path)
-        if folder is not None:
-            folder.write("report.json", report.to_json())
+    asked = Asked(
+        path=recipe.report_path if team.first else None,
+        command=command_line("retrain", recipe, ("slim",)),
+        options=recipe_options(recipe),
+        seed=recipe.seed,
+    )
+    with failures_reported(asked, bench, records, watch, begun="slim"):
+        report = _run(recipe, asked, bench, records, student)
+    if report is None:
+        return Result(path=None, plan=None, report={}, model=None)
     result = Result(
         path=recipe.out_path,
         plan=None,
@@ -102,6 +86,40 @@ def retrain(recipe: Retraining, on_event: EventHandler = ignore_events) -> Resul
     if failures(report):
         raise GateError(failures(report), result)
     return result
+
+
+def _run(recipe: Retraining, asked: Asked, bench: Bench, records: list[PassRecord], student: Model) -> Report | None:
+    """Returns the report of a run from its models on; None in a process that does not write."""
+    team = workers()
+    with (
+        team.watched(),
+        run_folder(
+            recipe.run_path if team.first else None,
+            asked.options,
+            student.sha256,
+            resume=recipe.resume,
+            temporary=recipe.run_dir is None,
+        ) as folder,
+    ):
+        run_passes(_train(recipe), bench, records)
+        if not team.first:
+            return None
+        run_passes(_finish(recipe, student.sha256), bench, records)
+        report = comparison_report(
+            bench,
+            asked.command,
+            records,
+            recipe.gates,
+            bench.take("files", tuple),
+            options=asked.options,
+            seed=asked.seed,
+            training=training_record(bench),
+        )
+        if asked.path is not None:
+            write_reports(report, asked.path)
+        if folder is not None:
+            folder.write("report.json", report.to_json())
+    return report
 
 
 def _student(recipe: Retraining, on_event: EventHandler) -> Model:
@@ -129,7 +147,9 @@ def _train(recipe: Retraining) -> list[Pass]:
 
 def _finish(recipe: Retraining, source: str) -> list[Pass]:
     return [
-        ValidateModel(recipe.provider, recipe.threads, recipe.seed, recipe.metric or ""),
+        ValidateModel(
+            recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
+        ),
         RecordProvenance("retrain", recipe_digest(recipe), source=source),
         ExportModel(recipe.out_path),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,20 @@ from onnxprune.passes.count_original import recount
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.validate_model import ValidateModel
-from onnxprune.passes.write_report import cost_record, evaluation_of, model_record, pass_record, source_files
-from onnxprune.pipeline.words import ModelLike, model_source, option_text
+from onnxprune.passes.write_report import (
+    cost_record,
+    evaluation_of,
+    latency_by_batch,
+    model_record,
+    node_times,
+    pass_record,
+    source_files,
+)
+from onnxprune.pipeline.failing import Asked, Watch, failures_reported
+from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.recipe import Comparison
 from onnxprune.report.gates import failures, gate_records
+from onnxprune.report.outputs import beside, write_reports
 from onnxprune.report.records import latency_report, output_records
 from onnxprune.report.schema import Parity, Report
 from onnxprune.runtime import LatencyComparison, environment, find_feeds, stand_in
@@ -29,61 +39,57 @@ from onnxprune.runtime import LatencyComparison, environment, find_feeds, stand_
 __all__ = ["check_interface", "comparison_report", "validate"]
 
 
-def validate(
-    original: ModelLike,
-    slim: ModelLike,
-    *,
-    data: Any = None,
-    image_mean: Any = None,
-    image_std: Any = None,
-    image_size: tuple[int, int] | None = None,
-    skip_corrupt: bool = False,
-    metric: str | None = None,
-    provider: str = "auto",
-    threads: int | None = None,
-    gates: Sequence[Gate] = (),
-    on_event: EventHandler = ignore_events,
-) -> Report:
-    """Returns how a slim model compares with its original: outputs, accuracy, size, latency.
+def validate(comparison: Comparison, on_event: EventHandler = ignore_events) -> Report:
+    """Returns how a slim model compares with its original: outputs, accuracy, size, latency; writes it where asked.
 
     Args:
-        original: A path or a ModelProto.
-        slim: Likewise, with the same inputs and outputs.
-        data: Evaluation data, in the forms of `onnxprune.recipe.TrainingFields`.
-        image_mean: Mean of uint8 images in [0, 1] units.
-        image_std: Standard deviation of uint8 images.
-        image_size: Height and width that image files are brought to.
-        skip_corrupt: Whether image files that cannot be read are left out.
-        metric: A user's metric, "package.module:name".
-        provider: "auto", "cpu" or "cuda".
-        threads: Threads per onnxruntime session.
-        gates: Bounds on what is measured.
+        comparison: Every option.
         on_event: Called with progress.
 
     Raises:
         GateError: when a gate is not met; the report is its `outcome`.
-        OnnxPruneError: when a model or the data cannot be used, or the interfaces differ.
+        OnnxPruneError: when a model or the data cannot be used, the interfaces differ, or the report cannot be
+            written.
     """
-    bench = Bench(on_event=on_event)
-    run_passes([ImportModel(model_source(slim))], bench)
+    if comparison.report is not None:
+        for place in beside(comparison.report):
+            check_place(place)
+    watch = Watch(on_event)
+    bench, records = Bench(on_event=watch), list[PassRecord]()
+    run_passes([ImportModel(comparison.slim)], bench)
     second = bench.artifacts.pop("original")
     opened = OpenData(
-        eval_data=data,
-        image_mean=image_mean,
-        image_std=image_std,
-        image_size=image_size,
-        skip_corrupt=skip_corrupt,
-        labels="any" if metric else "classes",
+        eval_data=comparison.data,
+        image_mean=comparison.image_mean,
+        image_std=comparison.image_std,
+        image_size=comparison.image_size,
+        skip_corrupt=comparison.skip_corrupt,
+        labels="any" if comparison.metric else "classes",
     )
-    run_passes([ImportModel(model_source(original)), opened], bench)
+    run_passes([ImportModel(comparison.original), opened], bench)
     first = bench.take("original", Model)
     check_interface(first, second)
     runnable = stand_in(first).model
     feeds = find_feeds(runnable, runnable.inputs(), rng=np.random.default_rng(0))
     bench.artifacts |= {"slim": second, "feeds": feeds}
-    records = run_passes([ValidateModel(provider, threads, metric=metric or "")], bench)
-    words = ["onnxprune", "validate", option_text(model_source(original)), option_text(model_source(slim))]
-    report = comparison_report(bench, shlex.join(words), records, gates, source_files(second))
+    asked = Asked(
+        path=comparison.report,
+        command=command_line("validate", comparison, ("original", "slim")),
+        options=recipe_options(comparison),
+    )
+    with failures_reported(asked, bench, records, watch, begun="slim"):
+        measure = ValidateModel(
+            comparison.provider,
+            comparison.threads,
+            metric=comparison.metric or "",
+            batches=comparison.batches,
+            profile=comparison.profile,
+        )
+        run_passes([measure], bench, records)
+        files = source_files(second)
+        report = comparison_report(bench, asked.command, records, comparison.gates, files, options=asked.options)
+    if comparison.report is not None:
+        write_reports(report, comparison.report)
     if failures(report):
         raise GateError(failures(report), report)
     return report
@@ -110,6 +116,8 @@ def comparison_report(
         before=cost_record(recount(bench, first), source_files(first)),
         after=cost_record(recount(bench, second), files),
         latency=latency_report(bench.take("latency", LatencyComparison), "original", "slim"),
+        latency_by_batch=latency_by_batch(bench),
+        node_times=node_times(bench),
         evaluation=evaluation_of(bench.artifacts.get("evaluation")),
         parity=Parity(outputs=output_records(bench.artifacts["differences"])),
         notes=tuple(bench.notes),

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from onnxprune.recipe.base import Options, check_gates, check_images
-from onnxprune.recipe.fields import Channels, DataSource, Gates, ImageSize, ModelSource
+from onnxprune.recipe.fields import Channels, Counts, DataSource, Gates, ImageSize, ModelSource, ReportPath
 
 __all__ = ["Comparison"]
 
@@ -26,6 +26,9 @@ class Comparison(Options):
         metric: As in `Recipe`.
         provider: Execution provider that runs both.
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
+        batches: As in `Recipe`.
+        profile: As in `Recipe`.
+        report: Where report.json goes, with the same as HTML and Markdown beside it; None for nowhere.
         gates: As in `Recipe`.
     """
 
@@ -39,6 +42,9 @@ class Comparison(Options):
     metric: str | None = None
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    batches: Counts = ()
+    profile: bool = False
+    report: ReportPath | None = None
     gates: Gates = ()
 
     def check_together(self) -> None:

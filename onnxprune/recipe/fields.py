@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     ModelSource = Path | onnx.ModelProto
     DataSource = str | Mapping[str, NDArray[Any]]
 
-__all__ = ["Align", "Channels", "DataSource", "Gates", "ImageSize", "ModelSource", "Names", "budget"]
+__all__ = [
+    "Align",
+    "Channels",
+    "Counts",
+    "DataSource",
+    "Gates",
+    "ImageSize",
+    "ModelSource",
+    "Names",
+    "ReportPath",
+    "budget",
+    "read_counts",
+]
 
 
 def _model(value: Any) -> Any:
@@ -78,6 +90,24 @@ def _size(value: Any) -> Any:
     return tuple(parts)
 
 
+def read_counts(value: Any) -> Any:
+    """Returns "1,8" and 8 as tuples of whole numbers."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if not parts or not all(part.isdecimal() for part in parts):
+            raise ValueError("expected whole numbers separated by commas, such as 1,8,32")
+        return tuple(map(int, parts))
+    return (value,) if isinstance(value, int) else value
+
+
+def _report(value: Any) -> Any:
+    """Returns the place of report.json; what it is called must leave room for the files beside it."""
+    path = Path(value) if isinstance(value, str | os.PathLike) else value
+    if isinstance(path, Path) and path.suffix.lower() in (".html", ".md"):
+        raise ValueError(f"names report.json, and {path.suffix} files are written beside it; end it in .json")
+    return path
+
+
 def _names(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -107,4 +137,6 @@ Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
 Gates = Annotated[tuple[Gate, ...], BeforeValidator(_gates)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(_size)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(read_counts)]
+ReportPath = Annotated[Path, BeforeValidator(_report)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]

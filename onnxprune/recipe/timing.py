@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from onnxprune.core.errors import UsageError
 from onnxprune.recipe.base import Options, check_images
-from onnxprune.recipe.fields import Channels, DataSource, ImageSize, Names
+from onnxprune.recipe.fields import Channels, Counts, DataSource, ImageSize, Names, read_counts
 
 __all__ = ["Timing"]
 
@@ -23,30 +23,17 @@ def _paths(value: Any) -> Any:
     return tuple(Path(item) for item in several)
 
 
-def _counts(value: Any) -> Any:
-    """Returns "1,8,32" and 8 as tuples; what else comes, pydantic judges."""
-    if isinstance(value, str):
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            raise ValueError("expected a whole number, or several separated by commas") from None
-    return (value,) if isinstance(value, int) else value
-
-
 def _dims(value: Any) -> Any:
     """Returns "sequence=128,512", several of these, or a mapping as name → sizes."""
     if isinstance(value, Mapping):
-        return {name: _counts(sizes) for name, sizes in value.items()}
+        return {name: read_counts(sizes) for name, sizes in value.items()}
     found = {}
     for item in [value] if isinstance(value, str) else value:
         name, equals, sizes = str(item).partition("=")
         if not equals or not name.strip():
             raise ValueError("expected a dimension and its sizes, such as sequence=128,512")
-        found[name.strip()] = _counts(sizes)
+        found[name.strip()] = read_counts(sizes)
     return found
-
-
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_counts), Field(min_length=1)]
 
 
 class Timing(Options):
@@ -73,7 +60,7 @@ class Timing(Options):
 
     models: Annotated[tuple[Path, ...], BeforeValidator(_paths), Field(min_length=1)]
     providers: Names = ("auto",)
-    batch: Counts = (1,)
+    batch: Annotated[Counts, Field(min_length=1)] = (1,)
     threads: Counts | None = None
     dims: Annotated[Mapping[str, Counts], BeforeValidator(_dims)] = Field(default_factory=dict)
     callers: Counts | None = None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from onnxprune.core.errors import UsageError
 from onnxprune.recipe.base import Options, check_gates, check_images
-from onnxprune.recipe.fields import Channels, DataSource, Gates, ImageSize, Names
+from onnxprune.recipe.fields import Channels, Counts, DataSource, Gates, ImageSize, Names, ReportPath
 
 if TYPE_CHECKING:
     from onnxprune.train import TrainOptions
@@ -51,6 +51,8 @@ class TrainingKeywords(TypedDict, total=False):
     device: str
     batchnorm: bool
     checkpoint_seconds: float
+    batches: int | str | tuple[int, ...]
+    profile: bool
 
 
 class TrainingFields(Options):
@@ -96,10 +98,12 @@ class TrainingFields(Options):
         checkpoint_seconds: Time between checkpoints within an epoch.
         provider: Execution provider for certificate, parity and timing.
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
+        batches: Batch sizes at which both models are timed, too.
+        profile: Whether the nodes of both models are timed, too.
         seed: Seed of everything random.
         run_dir: Folder for plan, checkpoints and records; None means `run_path`.
         resume: Whether to go on with a run that was stopped.
-        report: Where report.json goes; None means `report_path`.
+        report: Where report.json goes, with the same as HTML and Markdown beside it; None means `report_path`.
         out: Where the slim model goes; None means `out_path`.
         gates: Bounds on what is measured, such as "speedup>=1.2" (`onnxprune.core.gate`).
     """
@@ -142,10 +146,12 @@ class TrainingFields(Options):
     checkpoint_seconds: float | None = None
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    batches: Counts = ()
+    profile: bool = False
     seed: int = Field(default=0, ge=0, lt=2**63)
     run_dir: Path | None = None
     resume: bool = False
-    report: Path | None = None
+    report: ReportPath | None = None
     out: Path | None = None
     gates: Gates = ()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxprune.core.budget import Budget
 from onnxprune.core.group import FrozenAxis, Group
+from onnxprune.core.tiling import TiledLayer, Tiling
 from onnxprune.report.schema import (
     Accuracy,
     BudgetRecord,
@@ -15,6 +16,8 @@ from onnxprune.report.schema import (
     GroupRecord,
     LatencyRecord,
     LatencyReport,
+    NodeTime,
+    OrderRecord,
     OutputRecord,
 )
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from onnxprune.runtime.compare import OutputDifference
     from onnxprune.runtime.evaluate import EvalResult
     from onnxprune.runtime.latency import Latency, LatencyComparison
+    from onnxprune.runtime.node_times import NodeSample
 
 __all__ = [
     "budget_record",
@@ -30,7 +34,11 @@ __all__ = [
     "group_records",
     "latency_record",
     "latency_report",
+    "node_records",
+    "open_budget_record",
+    "order_records",
     "output_records",
+    "tile_map",
 ]
 
 _UNITS = {"flops": "MACs", "params": "parameters", "size": "bytes", "memory": "bytes", "latency": "us"}
@@ -64,6 +72,7 @@ def latency_record(latency: Latency) -> LatencyRecord:
         iqr_us=latency.iqr_us,
         mean_us=latency.mean_us,
         n=latency.n,
+        quantiles_us=latency.quantiles_us,
     )
 
 
@@ -120,6 +129,27 @@ def frozen_records(frozen: Iterable[FrozenAxis]) -> tuple[FrozenRecord, ...]:
     )
 
 
+def node_records(before: Iterable[NodeSample], after: Iterable[NodeSample]) -> tuple[NodeTime, ...]:
+    """Returns one record per name and operator, those of `before` first; null where one model has no such node."""
+    old = {(node.name, node.op): node.p50_us for node in before}
+    new = {(node.name, node.op): node.p50_us for node in after}
+    return tuple(
+        NodeTime(name=name, op=op, before_us=old.get((name, op)), after_us=new.get((name, op)))
+        for name, op in dict.fromkeys((*old, *new))
+    )
+
+
+def tile_map(layer: TiledLayer) -> tuple[str, ...]:
+    """Returns a text for each tile of outputs: "#" for a block of inputs that stays, "." for one that goes."""
+    kept = (frozenset(blocks) for blocks in layer.kept)
+    return tuple("".join("#" if block in blocks else "." for block in range(layer.blocks)) for blocks in kept)
+
+
+def order_records(tiling: Tiling) -> tuple[OrderRecord, ...]:
+    """Returns one record per group whose channels changed places."""
+    return tuple(OrderRecord(group=group, order=order) for group, order in tiling.orders.items())
+
+
 def budget_record(budget: Budget, original: float, reached: float) -> BudgetRecord:
     """Returns a budget with what the original costs and what the slim model reached."""
     limit = budget.limit(original)
@@ -131,6 +161,17 @@ def budget_record(budget: Budget, original: float, reached: float) -> BudgetReco
         original=original,
         reached=reached,
         met=reached <= limit,
+    )
+
+
+def open_budget_record(budget: Budget, original: float | None) -> BudgetRecord:
+    """Returns a budget that was not reached yet; `original` is what the original costs, None where that is unknown."""
+    return BudgetRecord(
+        resource=budget.resource,
+        asked=str(budget),
+        unit=_UNITS[budget.resource],
+        limit=budget.limit(original) if original is not None else None,
+        original=original,
     )
 
 

@@ -3,6 +3,9 @@
 Every part that a run may lack is optional; null means "not measured". Times are in the unit
 of their name, shares lie in [0, 1], ratios are after over before. Figures that are not finite
 become null, since JSON has no NaN.
+
+New parts are optional, so that reports written before stay readable under the same version; the
+version rises when a part that is there changes its meaning or goes.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
@@ -27,12 +30,16 @@ __all__ = [
     "CurvePoint",
     "Epoch",
     "Evaluation",
+    "Failure",
     "FrozenRecord",
     "GateRecord",
     "GroupRecord",
     "LatencyRecord",
     "LatencyReport",
     "ModelRecord",
+    "NodeTime",
+    "NodeTimes",
+    "OrderRecord",
     "OutputRecord",
     "Parity",
     "PassRecord",
@@ -44,12 +51,14 @@ __all__ = [
     "TensorRecord",
     "TileRecord",
     "Training",
+    "read_curve",
     "read_report",
     "schema_text",
     "write_report",
 ]
 
 SCHEMA_VERSION = 1
+T = TypeVar("T", bound=BaseModel)
 
 
 def _finite(value: Any) -> Any:
@@ -102,7 +111,7 @@ class Cost(_Record):
 
 
 class LatencyRecord(_Record):
-    """Time of one run in microseconds, over `n` samples."""
+    """Time of one run in microseconds, over `n` samples; `quantiles_us` are at 5 %, 10 %, …, 95 %."""
 
     p50_us: Figure
     p90_us: Figure = None
@@ -111,6 +120,7 @@ class LatencyRecord(_Record):
     iqr_us: Figure = None
     mean_us: Figure = None
     n: int
+    quantiles_us: tuple[Figure, ...] = ()
 
 
 class LatencyReport(_Record):
@@ -127,6 +137,28 @@ class LatencyReport(_Record):
     ratio_iqr: Figure = None
     noisy: bool = False
     notes: tuple[str, ...] = ()
+
+
+class NodeTime(_Record):
+    """What one node of the models takes in a run; null in a model that has no node of that name and operator."""
+
+    name: str
+    op: str
+    before_us: Figure = None
+    after_us: Figure = None
+
+
+class NodeTimes(_Record):
+    """Time by node, as onnxruntime's profiler saw it: medians over `runs`, after its own fusions.
+
+    Profiling costs time itself, so that the nodes' times add up to more than the latency.
+    """
+
+    provider: str
+    threads: int
+    batch: int
+    runs: int
+    nodes: tuple[NodeTime, ...] = ()
 
 
 class Accuracy(_Record):
@@ -168,7 +200,8 @@ class TileRecord(_Record):
     """A weight that was cut into tiles: how it is cut, what stays, and how it is computed.
 
     `kept` of the `blocks` blocks of inputs stay in each tile of outputs. `ratio` is the time of the layer alone as a
-    block-sparse operator over its time as a dense one; null where that was not measured.
+    block-sparse operator over its time as a dense one; null where that was not measured. `map` has a text for
+    each tile of outputs, with a letter for each block of inputs: "#" stays, "." goes.
     """
 
     node: str
@@ -183,6 +216,14 @@ class TileRecord(_Record):
     form: Literal["block-sparse", "dense"]
     ratio: Figure = None
     reason: str = Field("", description="Why it is computed dense; empty when it is not.")
+    map: tuple[str, ...] = ()
+
+
+class OrderRecord(_Record):
+    """The order that tiles gave to the channels of a group: `order[i]` is the channel of the original at place i."""
+
+    group: str
+    order: tuple[int, ...]
 
 
 class FrozenRecord(_Record):
@@ -314,11 +355,25 @@ class PassRecord(_Record):
     nodes_after: int | None = None
 
 
+class Failure(_Record):
+    """Why a run ended before its end: the kind of error, what was said, and the pass that was under way."""
+
+    kind: str
+    message: str
+    exit_code: int
+    during: str = ""
+
+
 class Report(_Record):
-    """A run: what was asked, what was done, and what came of it."""
+    """A run: what was asked, what was done, and what came of it.
+
+    A run that failed holds what it had reached, and has no `output`; a gate that is not met is no failure.
+    """
 
     schema_version: Literal[1] = 1
     command: str
+    status: Literal["done", "failed"] = "done"
+    failure: Failure | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
     seed: int | None = None
     model: ModelRecord
@@ -327,9 +382,12 @@ class Report(_Record):
     before: Cost | None = None
     after: Cost | None = None
     latency: LatencyReport | None = None
+    latency_by_batch: tuple[LatencyReport, ...] = ()
+    node_times: NodeTimes | None = None
     evaluation: Evaluation | None = None
     groups: tuple[GroupRecord, ...] = ()
     tiles: tuple[TileRecord, ...] = ()
+    orders: tuple[OrderRecord, ...] = ()
     frozen: tuple[FrozenRecord, ...] = ()
     unknown_ops: dict[str, int] = Field(default_factory=dict)
     certificate: Certificate | None = None
@@ -398,15 +456,28 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: when the file cannot be read, or is not a report of this version.
     """
+    return _read(path, Report, "report.json")
+
+
+def read_curve(path: Path) -> Curve:
+    """Returns the curve in the file `path`.
+
+    Raises:
+        InputError: when the file cannot be read, or is not a curve of this version.
+    """
+    return _read(path, Curve, "curve.json")
+
+
+def _read(path: Path, kind: type[T], called: str) -> T:
     try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(
-            f"{path}: not a report.json of schema version {SCHEMA_VERSION}: {where}: {first['msg']}."
+            f"{path}: not a {called} of schema version {SCHEMA_VERSION}: {where}: {first['msg']}."
         ) from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from onnxprune.runtime.capture import Capture, capture
 from onnxprune.runtime.compare import OutputDifference, compare, worst_rel
+from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.environment import environment
 from onnxprune.runtime.evaluate import EvalResult, evaluate
 from onnxprune.runtime.feeds import choose_feeds
 from onnxprune.runtime.find_feeds import FeedPair, find_feeds
 from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.node_times import NodeSample, profile_nodes
 from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
 from onnxprune.runtime.runner import PART_BYTES, Runner
@@ -25,6 +27,7 @@ __all__ = [
     "LatencyComparison",
     "LatencyOptions",
     "ModelSource",
+    "NodeSample",
     "OutputDifference",
     "Runner",
     "Session",
@@ -41,8 +44,10 @@ __all__ = [
     "make_session",
     "measure",
     "measure_parts",
+    "profile_nodes",
     "resolve_provider",
     "run",
     "stand_in",
+    "usable_cores",
     "worst_rel",
 ]

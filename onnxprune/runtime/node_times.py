@@ -1,95 +1,89 @@
-"""Where the time of a run goes: the nodes of the graph that onnxruntime made of a model.
+"""What each node of a model takes, as onnxruntime's profiler sees it.
 
-Nodes are those after fusion, so that a name may stand for several of the model's. Profiling slows every node
-down a little; shares are what to read.
+Models run turn by turn, like in `latency`. The profiler times kernels after onnxruntime's own rewriting, so that
+a node is what is left of it: a convolution with its activation fused carries the convolution's name. Profiling
+takes time itself; what is read off are shares.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import numpy as np
-
-from onnxprune.core.errors import InternalError
+from onnxprune.runtime.providers import short_name
 from onnxprune.runtime.session import ModelSource, make_session, run
 from onnxprune.runtime.values import AnyArray
 
-__all__ = ["NodeTime", "node_times"]
+__all__ = ["NodeSample", "profile_nodes"]
 
-_KERNEL = "_kernel_time"
+_ENDING = "_kernel_time"
+_WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class NodeTime:
-    """One node.
+class NodeSample:
+    """One node: its name after onnxruntime's rewriting, its operator, its median time of a run in microseconds.
 
-    Attributes:
-        node: Its name after fusion.
-        operator: What it computes.
-        provider: Short name of the execution provider that ran it.
-        us: Median microseconds of a run.
-        share: Of the time of all nodes.
+    `provider` is the short name of the execution provider that ran it.
     """
 
-    node: str
-    operator: str
-    provider: str
-    us: float
-    share: float
+    name: str
+    op: str
+    p50_us: float
+    provider: str = ""
 
 
-def node_times(
-    model: ModelSource,
+def profile_nodes(
+    models: Mapping[str, ModelSource],
     feeds: Mapping[str, AnyArray],
     *,
     provider: str = "cpu",
     threads: int | None = None,
     runs: int = 30,
-) -> tuple[NodeTime, ...]:
-    """Returns every node that ran, the slowest first.
+) -> dict[str, tuple[NodeSample, ...]]:
+    """Returns model → its nodes in the order in which they run.
 
     Args:
-        model: As `make_session` takes it.
-        feeds: Input name → array.
+        models: Name → model.
+        feeds: Input name → array, for every model.
         provider: As `resolve_provider` takes it.
-        threads: As `make_session` takes it.
-        runs: Runs that count; a fifth of them go before.
+        threads: Threads within one operator; None lets onnxruntime's session choose.
+        runs: Runs of each model that count; three more warm it up.
 
     Raises:
-        ModelError: when the model cannot be loaded or run.
-        DataError: when `feeds` does not fit it.
+        ModelError: when a model cannot be loaded or run.
+        DataError: when `feeds` does not fit a model.
+        UsageError: when the provider does not work here.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxprune-", ignore_cleanup_errors=True) as folder:
-        session = make_session(model, provider=provider, threads=threads, profile=Path(folder) / "profile")
-        early = max(1, runs // 5)
-        for _ in range(early + runs):
-            run(session, feeds)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    times: dict[str, list[float]] = defaultdict(list)
-    kinds: dict[str, tuple[str, str]] = {}
-    for event in events:
+    with tempfile.TemporaryDirectory(prefix="onnxprune-", ignore_cleanup_errors=True) as scratch:
+        sessions = {
+            name: make_session(model, provider=provider, threads=threads, profile=Path(scratch) / f"profile{place}")
+            for place, (name, model) in enumerate(models.items())
+        }
+        for _ in range(_WARM_UP + runs):
+            for session in sessions.values():
+                run(session, feeds)
+        files = {name: Path(session.end_profiling()) for name, session in sessions.items()}
+        events = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    return {name: _nodes(found, _WARM_UP + runs) for name, found in events.items()}
+
+
+def _nodes(events: Sequence[Mapping[str, Any]], runs: int) -> tuple[NodeSample, ...]:
+    """Returns the nodes of one profile; a node that runs several times in a run, as in a loop, is taken together."""
+    times: dict[tuple[str, str, str], list[float]] = {}
+    for event in sorted(events, key=lambda event: float(event.get("ts", 0.0))):
         name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_KERNEL):
-            node, details = name.removesuffix(_KERNEL), event.get("args", {})
-            times[node].append(float(event["dur"]))
-            kinds[node] = (
-                str(details.get("op_name", "")),
-                str(details.get("provider", "")).removesuffix("ExecutionProvider").lower(),
-            )
-    if not times and any(event.get("cat") == "Node" for event in events):
-        raise InternalError("onnxruntime's profile names its nodes in a way that is not known here")
-    # a node in a loop runs several times in each run
-    each = {
-        node: float(np.median(np.array(found[len(found) % (early + runs) :]).reshape(early + runs, -1).sum(1)[early:]))
-        if len(found) >= early + runs
-        else float(np.sum(found)) / (early + runs)
-        for node, found in times.items()
-    }
-    whole = sum(each.values())
-    found = [NodeTime(node, *kinds[node], us, us / whole if whole else 0.0) for node, us in each.items()]
-    return tuple(sorted(found, key=lambda node: -node.us))
+        if event.get("cat") == "Node" and name.endswith(_ENDING):
+            details = event.get("args", {})
+            op, provider = str(details.get("op_name", "")), short_name(str(details.get("provider", "")))
+            times.setdefault((name.removesuffix(_ENDING), op, provider), []).append(float(event["dur"]))
+    found = []
+    for (name, op, provider), durations in times.items():
+        each = len(durations) / runs
+        found.append(NodeSample(name, op, median(durations[int(_WARM_UP * each) :]) * each, provider))
+    return tuple(found)

@@ -51,7 +51,7 @@ def make_session(
         lean: Whether memory matters more than speed: weights are used where they are mapped, and
             nothing is kept for the next run.
         kernels: Whether block-sparse operators run by our kernels where those run here, not by their bodies.
-        profile: Beginning of the path of a file that onnxruntime writes the time of every node to; None for none.
+        profile: How the file begins that `Session.end_profiling` writes; None for no profile.
 
     Raises:
         ModelError: when onnxruntime cannot load the model.

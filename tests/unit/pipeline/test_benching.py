@@ -17,7 +17,7 @@ from onnxprune.core.errors import InputError, ModelError, OutputError, UsageErro
 from onnxprune.report import timing_schema
 from onnxprune.report.timing_schema import TimingReport, timing_schema_text
 from onnxprune.runtime.fresh_start import fresh_starts
-from onnxprune.runtime.node_times import node_times
+from onnxprune.runtime.node_times import profile_nodes
 from onnxprune.runtime.session import make_session
 from onnxprune.runtime.throughput import throughput
 
@@ -107,7 +107,7 @@ def test_a_fixed_batch_is_measured_as_it_is_and_said(files):
         ({"dims": {"T": 4}}, UsageError, "--dim T: the models have no such dynamic dimension. They have N, S"),
         ({"dims": {"N": 4}}, UsageError, "--dim N: that is the batch"),
         ({"dims": "S"}, UsageError, "--dims S: expected a dimension and its sizes"),
-        ({"batch": "1,x"}, UsageError, "--batch 1,x: expected a whole number"),
+        ({"batch": "1,x"}, UsageError, "--batch 1,x: expected whole numbers"),
         ({"batch": 0}, UsageError, "--batch"),
         ({"providers": ""}, UsageError, "--providers names none"),
         ({"out": "nowhere/out.json"}, OutputError, "nowhere"),
@@ -144,18 +144,23 @@ def test_schema_file_of_timings_is_up_to_date():
 
 
 def test_nodes_of_a_loop_count_for_each_of_its_rounds():
-    text = """g (float[4, 4] x, float[4, 4] w) => (float[4, 4] y) {
-        n = Constant<value = int64 {3}>()
+    text = """g (float[64, 64] x, float[64, 64] w) => (float[64, 64] y) {
+        n = Constant<value = int64 {ROUNDS}>()
         go = Constant<value = bool {1}>()
-        y = Loop<body = body (int64 i, bool c, float[4, 4] a) => (bool d, float[4, 4] b) {
+        y = Loop<body = body (int64 i, bool c, float[64, 64] a) => (bool d, float[64, 64] b) {
             d = Identity(c)
             b = MatMul(a, w)
         }>(n, go, x)
     }"""
-    found = node_times(model_of(text), {"x": np.ones((4, 4), np.float32)}, threads=1, runs=5)
-    assert {"Loop", "MatMul"} <= {node.operator for node in found}
-    assert all(node.us >= 0 for node in found)
-    assert [node.us for node in found] == sorted((node.us for node in found), reverse=True)
+    x = np.ones((64, 64), np.float32) / 64
+    short, long = (
+        profile_nodes({"m": model_of(text.replace("ROUNDS", rounds))}, {"x": x}, threads=1, runs=10)["m"]
+        for rounds in ("1", "50")
+    )
+    assert {"Loop", "MatMul"} <= {node.op for node in long}
+    assert {node.provider for node in long} == {"cpu"}
+    once, often = (next(node.p50_us for node in found if node.op == "MatMul") for found in (short, long))
+    assert often > once
 
 
 def test_a_model_that_fails_in_throughput_says_so(files):
