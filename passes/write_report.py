@@ -197,7 +197,7 @@ def _certificate(certificate: Certificate) -> schema.Certificate:
 
 
 def _tile_record(form: LayerForm) -> schema.TileRecord:
-    layer = form.layer
+    layer, ratio = form.layer, form.ratios.get(form.form)
     return schema.TileRecord(
         node=layer.node,
         weight=layer.weight,
@@ -209,7 +209,15 @@ def _tile_record(form: LayerForm) -> schema.TileRecord:
         blocks=layer.blocks,
         kept=layer.kept_blocks,
         form=form.form,
-        ratio=form.ratio,
+        ratio=ratio.median if ratio is not None else None,
+        ratio_low=ratio.low if ratio is not None else None,
+        ratio_high=ratio.high if ratio is not None else None,
+        forms=tuple(
+            schema.FormRecord(
+                form=name, ratio=each.median, ratio_low=each.low, ratio_high=each.high, ratio_iqr=each.iqr
+            )
+            for name, each in form.ratios.items()
+        ),
         reason=form.reason,
     )
 

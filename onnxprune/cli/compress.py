@@ -63,7 +63,9 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-permute",
 )
-@recipe_option("--block-sparse", "When tiled layers are packed: auto (where faster), always, never. [default: auto]")
+@recipe_option(
+    "--block-sparse", "How tiled layers are computed: auto (fastest), kernel, body, densify, never. [default: auto]"
+)
 @training_options
 @runtime_options
 @run_options

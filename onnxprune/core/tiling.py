@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
 
-__all__ = ["TiledLayer", "Tiling"]
+__all__ = ["FORMS", "Form", "TiledLayer", "Tiling"]
+
+Form: TypeAlias = Literal["kernel", "body", "densify", "dense"]
+"""How a tiled layer is computed; see `onnxprune.kernels.rewrite`."""
+FORMS: tuple[Form, ...] = ("kernel", "body", "densify", "dense")
 
 
 @dataclass(frozen=True)

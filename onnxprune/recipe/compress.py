@@ -82,8 +82,9 @@ class Recipe(TrainingFields):
         saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
             fisher where there are data.
         permute: Whether channels may change places so that small weights meet in the tiles that go.
-        block_sparse: Whether tiled layers become block-sparse operators: "auto" where they are faster so, which is
-            measured; "always"; or "never", which leaves zeros in dense weights.
+        block_sparse: How tiled layers are computed (`onnxprune.kernels.rewrite`): "auto" as is fastest, which is
+            measured; "kernel" (or "always"), "body" or "densify", each where a layer can be; or "never", which leaves
+            zeros in dense weights. All but "auto" give the same bytes every time.
     """
 
     model: ModelSource

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from onnxprune.core.errors import InputError
+from onnxprune.core.tiling import Form
 from onnxprune.report.write import write_text
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "CurvePoint",
     "Epoch",
     "Evaluation",
+    "FormRecord",
     "FrozenRecord",
     "GateRecord",
     "GroupRecord",
@@ -163,11 +165,24 @@ class GroupRecord(_Record):
     approximate: str = ""
 
 
+class FormRecord(_Record):
+    """Time of a tiled layer alone in one form over its time dense, with its 95 % interval and IQR."""
+
+    form: Form
+    ratio: Figure
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    ratio_iqr: Figure = None
+
+
 class TileRecord(_Record):
     """A weight that was cut into tiles: how it is cut, what stays, and how it is computed.
 
-    `kept` of the `blocks` blocks of inputs stay in each tile of outputs. `ratio` is the time of the layer alone as a
-    block-sparse operator over its time as a dense one; null where that was not measured.
+    `kept` of the `blocks` blocks of inputs stay in each tile of outputs. `form` is how it is computed: "kernel", by a
+    block-sparse operator that a kernel computes where the library is registered; "body", by the same in standard
+    operators; "densify", dense, with the weight stored packed and expanded when a session loads the model; or "dense".
+    `ratio` is the time of the layer alone in that form over its time dense, with its 95 % interval; null where that was
+    not measured. `forms` holds the same of all forms that were timed.
     """
 
     node: str
@@ -179,9 +194,12 @@ class TileRecord(_Record):
     tile: int
     blocks: int
     kept: int
-    form: Literal["block-sparse", "dense"]
+    form: Form
     ratio: Figure = None
-    reason: str = Field("", description="Why it is computed dense; empty when it is not.")
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    forms: tuple[FormRecord, ...] = ()
+    reason: str = Field("", description="Why no block-sparse operator computes it; empty when one does.")
 
 
 class FrozenRecord(_Record):

@@ -6,9 +6,10 @@ from onnxprune.runtime.capture import Capture, capture
 from onnxprune.runtime.compare import OutputDifference, compare, worst_rel
 from onnxprune.runtime.environment import environment
 from onnxprune.runtime.evaluate import EvalResult, evaluate
+from onnxprune.runtime.fastest import SLOWEST, fastest
 from onnxprune.runtime.feeds import choose_feeds
 from onnxprune.runtime.find_feeds import FeedPair, find_feeds
-from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
 from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
 from onnxprune.runtime.runner import PART_BYTES, Runner
@@ -18,6 +19,7 @@ from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
 
 __all__ = [
     "PART_BYTES",
+    "SLOWEST",
     "Capture",
     "EvalResult",
     "FeedPair",
@@ -26,6 +28,7 @@ __all__ = [
     "LatencyOptions",
     "ModelSource",
     "OutputDifference",
+    "Ratio",
     "Runner",
     "Session",
     "StandIn",
@@ -36,6 +39,7 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "fastest",
     "find_feeds",
     "find_unrunnable",
     "make_session",
