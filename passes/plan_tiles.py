@@ -7,6 +7,7 @@ out over the ranks of blocks (`onnxprune.tiles.levels`), and the best blocks of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -101,7 +102,7 @@ class PlanTiles(Pass):
             BudgetError: when no tiling meets the budgets; the reachable range is printed.
         """
         view, slim = take_free_orders(bench), bench.take("slim", Model)
-        layers = self._layers(view, slim)
+        layers = self._layers(bench, view, slim)
         matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
@@ -119,7 +120,7 @@ class PlanTiles(Pass):
         tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
         return {"tile_allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
 
-    def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
+    def _layers(self, bench: Bench, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
         weights, found, refused = slim.initializers(), [], dict(sites.refused)
         for site in sites.sites:
@@ -137,6 +138,11 @@ class PlanTiles(Pass):
                 f"No weight of this model can be cut into tiles. {'; '.join(reasons[:_SHOWN]) or 'There are none'}"
                 f"{more}. Use --pattern channels."
             )
+        if refused:
+            counts = Counter(refused.values()).most_common()
+            shown = "; ".join(f"{why} ({count})" for why, count in counts[:_SHOWN])
+            more = f"; and {len(counts) - _SHOWN} more reasons" if len(counts) > _SHOWN else ""
+            bench.note(f"{len(refused)} of {len(refused) + len(found)} layers stay whole: {shown}{more}.")
         return found
 
     def _problem(
