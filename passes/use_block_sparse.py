@@ -23,7 +23,7 @@ import onnx
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.core.tiling import FORMS, Form, TiledLayer
+from onnxprune.core.tiling import FORMS, CutLayer, Form, TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
 from onnxprune.kernels import available
@@ -57,7 +57,7 @@ class LayerForm:
         reason: Why no block-sparse operator computes it, or "".
     """
 
-    layer: TiledLayer
+    layer: CutLayer
     form: Form
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
     reason: str = ""
@@ -93,17 +93,19 @@ class UseBlockSparse(Pass):
         Raises:
             CertificateError: when the rewritten model computes something else.
         """
-        slim, layers = bench.take("slim", Model), bench.take("plan", Plan).tiling.layers
+        slim, cut = bench.take("slim", Model), bench.take("plan", Plan).tiling.layers
         certificate = bench.take("certificate", Certificate)
-        if slim.weight_bytes() > MAX_EMBEDDED_BYTES:
-            reason = "the model is too large to be rewritten in memory"
-            forms = [LayerForm(layer, "dense", reason=reason) for layer in layers]
+        tiled = [layer for layer in cut if isinstance(layer, TiledLayer)]
+        large = slim.weight_bytes() > MAX_EMBEDDED_BYTES
+        if large or not tiled:
+            reason = "the model is too large to be rewritten in memory" if large else "no operator skips single zeros"
+            forms = [LayerForm(layer, "dense", reason=reason) for layer in cut]
             return {"slim": slim, "certificate": certificate, "layer_forms": tuple(forms)}
         proto = slim.to_proto()
         if self.when == "auto":
-            forms, found = self._fastest(bench, slim, proto, layers)
+            forms, found = self._fastest(bench, slim, proto, tiled)
         else:
-            forms = [_fixed(proto, layer, _FIXED[self.when]) for layer in layers]
+            forms = [_fixed(proto, layer, _FIXED[self.when]) for layer in tiled]
             found = _written(slim, proto, forms)
         if found is not slim:
             rows = compared("slim model = the same with block-sparse operators", slim, found, bench, self.seed)
@@ -120,11 +122,12 @@ class UseBlockSparse(Pass):
         options = timing_options(feeds, self.provider, self.threads, self.seed)
         timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
         alone = [_best(proto, layer, timing) for layer in layers]
-        plans = {_CHOSEN: alone, _DENSIFY: [_fixed(proto, layer, "densify") for layer in layers]}
+        expanded = [_fixed(proto, layer, "densify") for layer in layers]
+        plans = {_CHOSEN: alone, _DENSIFY: expanded}
         written = {name: _written(slim, proto, forms) for name, forms in plans.items()}
         models: dict[str, ModelSource] = {_DENSE: slim}
         models |= {name: model for name, model in written.items() if model is not slim}
-        if _CHOSEN in models and [form.form for form in alone] == [form.form for form in plans[_DENSIFY]]:
+        if _CHOSEN in models and [form.form for form in alone] == [form.form for form in expanded]:
             del models[_DENSIFY]
         if len(models) == 1:
             return alone, slim
@@ -133,7 +136,7 @@ class UseBlockSparse(Pass):
         kept = fastest(ratios, sizes, _DENSE)
         if kept == _CHOSEN:
             return alone, written[_CHOSEN]
-        forms = [_fixed(proto, form.layer, "densify" if kept == _DENSIFY else "dense") for form in alone]
+        forms = expanded if kept == _DENSIFY else [_fixed(proto, layer, "dense") for layer in layers]
         instead = ratios.get(_CHOSEN, Ratio(1.0, 1.0, 1.0, 0.0)).median
         reason = f"the whole model takes {instead:.2f} times the dense one's time with what is fastest alone"
         return [
@@ -167,7 +170,8 @@ def _written(slim: Model, proto: onnx.ModelProto, forms: Sequence[LayerForm]) ->
     """Returns the model in the forms given: itself where all is dense."""
     if all(form.form == "dense" for form in forms):
         return slim
-    return load_model(write_forms(proto, [(form.layer, form.form) for form in forms]))
+    tiled = [(form.layer, form.form) for form in forms if isinstance(form.layer, TiledLayer)]
+    return load_model(write_forms(proto, tiled))
 
 
 def _say(forms: Sequence[LayerForm], bench: Bench) -> None:

@@ -12,6 +12,7 @@ from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.gate import Gate
+from onnxprune.core.n_of_m_layer import NOfMLayer
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.cost import group_shares
@@ -198,16 +199,20 @@ def _certificate(certificate: Certificate) -> schema.Certificate:
 
 def _tile_record(form: LayerForm) -> schema.TileRecord:
     layer, ratio = form.layer, form.ratios.get(form.form)
+    if isinstance(layer, NOfMLayer):
+        cut = {"block": 1, "tile": 1, "blocks": layer.inputs, "kept": layer.kept_inputs}
+        pattern = f"{layer.n}:{layer.m}"
+    else:
+        cut = {"block": layer.block, "tile": layer.tile, "blocks": layer.blocks, "kept": layer.kept_blocks}
+        pattern = ""
     return schema.TileRecord(
         node=layer.node,
         weight=layer.weight,
         operator=layer.operator,
         inputs=layer.inputs,
         outputs=layer.outputs,
-        block=layer.block,
-        tile=layer.tile,
-        blocks=layer.blocks,
-        kept=layer.kept_blocks,
+        **cut,
+        pattern=pattern,
         form=form.form,
         ratio=ratio.median if ratio is not None else None,
         ratio_low=ratio.low if ratio is not None else None,

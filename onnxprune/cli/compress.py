@@ -55,7 +55,11 @@ __all__ = ["compress"]
     secondary="--no-recover",
 )
 @recipe_option("--pattern", "What goes: channels, tiles of weights, or both. [default: channels]")
-@recipe_option("--block", "Inputs and outputs of a block of tiles, such as 16x64. [default: auto]", metavar="auto|KxN")
+@recipe_option(
+    "--block",
+    "Inputs and outputs of a block of tiles, such as 16x64; or N:M, such as 2:4. [default: auto]",
+    metavar="auto|KxN|N:M",
+)
 @recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
 @recipe_option(
     "--permute",

@@ -1,4 +1,4 @@
-"""Which tiles of which weights stay, in which order of channels. Part of a plan."""
+"""Which tiles, or which entries, of which weights stay, in which order of channels. Part of a plan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
+from onnxprune.core.n_of_m_layer import NOfMLayer
 
-__all__ = ["FORMS", "Form", "TiledLayer", "Tiling"]
+__all__ = ["FORMS", "CutLayer", "Form", "TiledLayer", "Tiling"]
 
 Form: TypeAlias = Literal["kernel", "body", "densify", "dense"]
 """How a tiled layer is computed; see `onnxprune.kernels.rewrite`."""
@@ -99,6 +100,9 @@ class TiledLayer:
         return layer
 
 
+CutLayer: TypeAlias = TiledLayer | NOfMLayer
+
+
 @dataclass(frozen=True)
 class Tiling:
     """What was cut into tiles.
@@ -109,7 +113,7 @@ class Tiling:
             that are absent stay as they are.
     """
 
-    layers: tuple[TiledLayer, ...] = ()
+    layers: tuple[CutLayer, ...] = ()
     orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -132,7 +136,8 @@ class Tiling:
         """
         try:
             orders = {str(name): tuple(int(i) for i in order) for name, order in record["orders"].items()}
-            layers = tuple(TiledLayer.from_record(layer) for layer in record["layers"])
+            kinds: list[type[CutLayer]] = [NOfMLayer if "bits" in layer else TiledLayer for layer in record["layers"]]
+            layers = tuple(kind.from_record(layer) for kind, layer in zip(kinds, record["layers"], strict=True))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not the tiles of an onnxprune plan: {error}.") from error
         for name, order in orders.items():

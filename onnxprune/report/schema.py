@@ -194,6 +194,7 @@ class TileRecord(_Record):
     tile: int
     blocks: int
     kept: int
+    pattern: str = Field("", description='"2:4" where every output keeps 2 of each 4 inputs; empty for tiles.')
     form: Form
     ratio: Figure = None
     ratio_low: Figure = None

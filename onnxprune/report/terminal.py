@@ -158,7 +158,7 @@ def tiles_table(tiles: Iterable[TileRecord], *, verbose: bool = False) -> Table:
     table = _table("Tiles kept", "layer", "blocks kept", "of", "share", "block", "computed", "time alone")
     listed = list(tiles)
     for t in listed if verbose else listed[:_FOLD]:
-        block = f"{t.block} × {t.tile}"
+        block = t.pattern or f"{t.block} × {t.tile}"
         _add(table, t.node, str(t.kept), str(t.blocks), ratio_text(t.kept, t.blocks), block, t.form, _alone(t))
     rest = [] if verbose else listed[_FOLD:]
     if rest:
