@@ -115,4 +115,5 @@ def _layer(site: TileSite, pattern: NOfM, member: FoundMember) -> NOfMLayer:
         pattern.n,
         pattern.m,
         NOfMLayer.pack(member.choice),
+        site.spatial,
     )

@@ -279,4 +279,5 @@ def _tiled(layer: _Layer, found: Found) -> TiledLayer:
         layer.block,
         layer.tile,
         kept,
+        site.spatial,
     )

@@ -31,7 +31,7 @@ from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
 from onnxprune.runtime import ModelSource, Ratio, fastest, measure
-from onnxprune.runtime.form_timing import FormTiming, Timer
+from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
 
 __all__ = ["LayerForm", "UseBlockSparse", "When"]
 
@@ -119,7 +119,7 @@ class UseBlockSparse(Pass):
     ) -> tuple[list[LayerForm], Model]:
         """Returns the forms in which the whole model is fastest, and the model in them."""
         feeds = timing_feeds(bench, slim, self.seed)
-        options = timing_options(feeds, self.provider, self.threads, self.seed)
+        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
         timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
         alone = [_best(proto, layer, timing) for layer in layers]
         expanded = [_fixed(proto, layer, "densify") for layer in layers]

@@ -33,6 +33,7 @@ class NOfMLayer:
         n: Inputs of a group that an output keeps.
         m: Inputs in a group.
         bits: Which entries stay: the bits of bool [K, N] in base64.
+        spatial: Axes of a convolution's kernel; of no meaning to a matrix.
     """
 
     node: str
@@ -44,6 +45,7 @@ class NOfMLayer:
     n: int
     m: int
     bits: str
+    spatial: int = 2
 
     @staticmethod
     def pack(mask: NDArray[np.bool_]) -> str:
@@ -70,7 +72,7 @@ class NOfMLayer:
     def weight_mask(self) -> NDArray[np.bool_]:
         """Returns the mask so that it broadcasts over the weight."""
         mask = self.mask() if self.input_axis == 0 else self.mask().T
-        return mask[:, :, None, None] if self.operator == "Conv" else mask
+        return mask.reshape(*mask.shape, *[1] * (self.spatial if self.operator == "Conv" else 0))
 
     def to_record(self) -> dict[str, Any]:
         """Returns JSON values."""
@@ -85,7 +87,7 @@ class NOfMLayer:
         """
         try:
             layer = cls(**record)
-            if not 1 <= layer.n < layer.m or min(layer.inputs, layer.outputs) < 1:
+            if not 1 <= layer.n < layer.m or min(layer.inputs, layer.outputs, layer.spatial + 1) < 1:
                 raise ValueError(f"{layer.n}:{layer.m} of {layer.inputs} x {layer.outputs}")
             mask = layer.mask()
         except (binascii.Error, TypeError, ValueError) as error:

@@ -36,6 +36,7 @@ class TiledLayer:
         block: Inputs in a block.
         tile: Outputs in a tile.
         kept: For each tile the blocks that it keeps, ascending.
+        spatial: Axes of a convolution's kernel; of no meaning to a matrix.
     """
 
     node: str
@@ -47,6 +48,7 @@ class TiledLayer:
     block: int
     tile: int
     kept: tuple[tuple[int, ...], ...]
+    spatial: int = 2
 
     @property
     def blocks(self) -> int:
@@ -69,7 +71,7 @@ class TiledLayer:
     def weight_mask(self) -> NDArray[np.bool_]:
         """Returns the mask so that it broadcasts over the weight."""
         mask = self.mask() if self.input_axis == 0 else self.mask().T
-        return mask[:, :, None, None] if self.operator == "Conv" else mask
+        return mask.reshape(*mask.shape, *[1] * (self.spatial if self.operator == "Conv" else 0))
 
     def to_record(self) -> dict[str, Any]:
         """Returns JSON values."""
@@ -85,7 +87,9 @@ class TiledLayer:
         try:
             kept = tuple(tuple(int(block) for block in blocks) for blocks in record["kept"])
             layer = cls(**{**record, "kept": kept})
-            whole = all(isinstance(value, int) and value > 0 for value in (layer.inputs, layer.block, layer.tile))
+            # an axis of the kernel more than there may be, so that all of these are at least one
+            sizes = (layer.inputs, layer.block, layer.tile, layer.spatial + 1)
+            whole = all(isinstance(value, int) and value > 0 for value in sizes)
             fits = whole and len(kept) == -(-layer.outputs // layer.tile) and len(set(map(len, kept))) == 1
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not a tiled layer of an onnxprune plan: {error}.") from error

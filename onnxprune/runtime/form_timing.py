@@ -22,7 +22,10 @@ from onnxprune.runtime.fastest import fastest
 from onnxprune.runtime.latency import LatencyComparison, LatencyOptions, Ratio, measure
 from onnxprune.runtime.session import ModelSource
 
-__all__ = ["FormTiming", "Timer"]
+__all__ = ["PERCENTILE", "FormTiming", "Timer"]
+
+PERCENTILE = 20.0
+"""Of the samples, which forms are compared by: what takes a millisecond is drawn out by other load in most of them."""
 
 _DENSE: Form = "dense"
 
@@ -59,7 +62,15 @@ class FormTiming:
         self._shapes = capture(model, feeds).shapes
         self._rng = np.random.default_rng(seed)
         self._known: dict[tuple[Any, ...], tuple[Form, Mapping[str, Ratio]]] = {}
-        self._options = replace(options, warmup_s=0.03, repeats=15, min_time_s=0.1, settle_time_s=0.4, max_time_s=4.0)
+        self._options = replace(
+            options,
+            warmup_s=0.03,
+            repeats=20,
+            min_time_s=0.1,
+            settle_time_s=0.5,
+            max_time_s=4.0,
+            percentile=PERCENTILE,
+        )
 
     def best(self, layer: TiledLayer, forms: Sequence[Form]) -> tuple[Form, Mapping[str, Ratio]]:
         """Returns the form to keep, and the time in each form but the dense one over the dense one's.
