@@ -1,6 +1,6 @@
 """Tiles in every architecture of a folder: does the exported file compute what was planned, and what stays dense?
 
-    python -m tests.bench.tile_zoo FOLDER RESULTS [--most-mb 60] [--only NAME ...] [--limit-s 900] [--flops 0.5]
+    python -m tests.bench.tile_zoo FOLDER RESULTS [--most-mb 60] [--only PART ...] [--limit-s 900] [--flops 0.5]
                                    [--form kernel]
     python -m tests.bench.tile_zoo FOLDER RESULTS --print
 
@@ -100,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _files(options: argparse.Namespace) -> list[Path]:
     """Returns the files that have no record, the smallest first."""
     paths = sorted(options.folder.glob("*.onnx"), key=lambda path: (path.stat().st_size, path.name))
-    wanted = [path for path in paths if not options.only or any(path.name.startswith(name) for name in options.only)]
+    wanted = [path for path in paths if not options.only or any(part in path.name for part in options.only)]
     small = [path for path in wanted if path.stat().st_size <= options.most_mb * 1e6]
     return [path for path in small if not (options.results / f"{path.stem}.json").exists()]
 
