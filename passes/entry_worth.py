@@ -41,7 +41,7 @@ def entry_worth(
         probe = Probe(model, bench.take("analysis", Analysis), data, seed=seed)
         try:
             # the entries of a kernel between two channels stay or go together
-            losses = probe.entry_losses({site.weight: (-2, -1) if site.operator == "Conv" else () for site in sites})
+            losses = probe.entry_losses({site.weight: tuple(range(-site.spatial, 0)) for site in sites})
         except ModelError as error:
             bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
         else:

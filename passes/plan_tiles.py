@@ -7,7 +7,8 @@ out over the ranks of blocks (`onnxprune.tiles.levels`), and the best blocks of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +41,7 @@ from onnxprune.tiles.network import from_matrix, make_members
 from onnxprune.trial.block_gates import BlockGate, BlockGates
 from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["PlanTiles", "take_free_orders"]
+__all__ = ["PlanTiles", "search_effort", "take_free_orders"]
 
 RESOURCES = ("flops", "params", "size")
 _INDEX_BYTES = 8
@@ -111,7 +112,7 @@ class PlanTiles(Pass):
             BudgetError: when no tiling meets the budgets; the reachable range is printed.
         """
         view, slim = take_free_orders(bench), bench.take("slim", Model)
-        layers = self._layers(view, slim)
+        layers = self._layers(bench, view, slim)
         matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
@@ -122,7 +123,7 @@ class PlanTiles(Pass):
         allocation = self._allocation(bench, problem, layers, matrices, found)
         for note in allocation.notes:
             bench.note(note)
-        options = self.options or _effort(layers)
+        options = self.options or search_effort(sum(layer.inputs * layer.outputs for layer in layers))
         found = self._found(view, layers, matrices, allocation, options, permute=permute)
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
@@ -148,7 +149,7 @@ class PlanTiles(Pass):
         searcher = ground.searcher(bench, BlockGates(gates), self.ratios)
         return ALLOCATORS.get(self.allocator)().solve(replace(problem, searcher=searcher))
 
-    def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
+    def _layers(self, bench: Bench, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
         weights, found, refused = slim.initializers(), [], dict(sites.refused)
         for site in sites.sites:
@@ -166,6 +167,11 @@ class PlanTiles(Pass):
                 f"No weight of this model can be cut into tiles. {'; '.join(reasons[:_SHOWN]) or 'There are none'}"
                 f"{more}. Use --pattern channels."
             )
+        if refused:
+            counts = Counter(refused.values()).most_common()
+            shown = "; ".join(f"{why} ({count})" for why, count in counts[:_SHOWN])
+            more = f"; and {len(counts) - _SHOWN} more reasons" if len(counts) > _SHOWN else ""
+            bench.note(f"{len(refused)} of {len(refused) + len(found)} layers stay whole: {shown}{more}.")
         return found
 
     def _problem(
@@ -260,9 +266,12 @@ def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Fl
     return worth / mean if unit == "share" and mean > 0 else worth
 
 
-def _effort(layers: Sequence[_Layer]) -> SearchOptions:
-    """Returns how long to search: wide layers gain little from kicks, and pay most for them."""
-    entries = sum(layer.inputs * layer.outputs for layer in layers)
+def search_effort(entries: int) -> SearchOptions:
+    """Returns how long to search for orders: wide layers gain little from kicks, and pay most for them.
+
+    Args:
+        entries: Entries of all matrices, kernels counted once.
+    """
     kicks = next(kicks for limit, kicks in _KICKS if entries <= limit)
     return SearchOptions(kicks=kicks) if kicks else _QUICK
 
@@ -281,4 +290,5 @@ def _tiled(layer: _Layer, found: Found) -> TiledLayer:
         layer.block,
         layer.tile,
         kept,
+        site.spatial,
     )

@@ -55,7 +55,11 @@ __all__ = ["compress"]
     secondary="--no-recover",
 )
 @recipe_option("--pattern", "What goes: channels, tiles of weights, or both. [default: channels]")
-@recipe_option("--block", "Inputs and outputs of a block of tiles, such as 16x64. [default: auto]", metavar="auto|KxN")
+@recipe_option(
+    "--block",
+    "Inputs and outputs of a block of tiles, such as 16x64; or N:M, such as 2:4. [default: auto]",
+    metavar="auto|KxN|N:M",
+)
 @recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
 @recipe_option(
     "--permute",
@@ -63,7 +67,9 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-permute",
 )
-@recipe_option("--block-sparse", "When tiled layers are packed: auto (where faster), always, never. [default: auto]")
+@recipe_option(
+    "--block-sparse", "How tiled layers are computed: auto (fastest), kernel, body, densify, never. [default: auto]"
+)
 @training_options
 @runtime_options
 @run_options

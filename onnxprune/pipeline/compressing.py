@@ -36,6 +36,7 @@ from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.measure_cut import MeasureCut
 from onnxprune.passes.meet_latency import MeetLatency
 from onnxprune.passes.open_search import OpenSearch
+from onnxprune.passes.plan_n_of_m import PlanNOfM
 from onnxprune.passes.plan_tiles import PlanTiles
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.prune_tiles import PruneTiles
@@ -249,18 +250,22 @@ def _recover(recipe: Recipe) -> list[Pass]:
 
 def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
     """The passes that choose tiles, unless that is done, empty the others, and give accuracy back at once."""
-    plan = PlanTiles(
-        recipe.budgets,
-        recipe.tile_allocator,
-        recipe.block_option,
-        recipe.saliency,
-        recipe.permute,
-        recipe.seed,
-        phase,
-        learning=_learning(recipe, phase) if recipe.allocator in LEARNING else None,
-        ratios=recipe.search_options,
-        batchnorm=recipe.batchnorm,
-    )
+    plan: Pass
+    if recipe.n_of_m is not None:
+        plan = PlanNOfM(recipe.n_of_m, recipe.saliency, recipe.permute, recipe.seed)
+    else:
+        plan = PlanTiles(
+            recipe.budgets,
+            recipe.tile_allocator,
+            recipe.block_option,
+            recipe.saliency,
+            recipe.permute,
+            recipe.seed,
+            phase,
+            learning=_learning(recipe, phase) if recipe.allocator in LEARNING else None,
+            ratios=recipe.search_options,
+            batchnorm=recipe.batchnorm,
+        )
     return [*([] if planned else [plan]), PruneTiles(recipe.seed), *_recover(recipe)]
 
 

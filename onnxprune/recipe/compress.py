@@ -17,7 +17,8 @@ from onnxprune.passes.entry_worth import Saliency
 from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
-from onnxprune.tiles.blocks import BlockOption, parse_block
+from onnxprune.tiles import NOfM
+from onnxprune.tiles.blocks import BlockOption, parse_block, parse_n_of_m
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
@@ -76,12 +77,14 @@ class Recipe(TrainingFields):
             on from them.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
         pattern: What goes: whole "channels", "tiles" of weights (`onnxprune.tiles`), or "both".
-        block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator.
+        block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator. "2:4" is no block:
+            every output keeps 2 of each 4 inputs in a row, and no budget goes with it.
         saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
             fisher where there are data.
         permute: Whether channels may change places so that small weights meet in the tiles that go.
-        block_sparse: Whether tiled layers become block-sparse operators: "auto" where they are faster so, which is
-            measured; "always"; or "never", which leaves zeros in dense weights.
+        block_sparse: How tiled layers are computed (`onnxprune.kernels.rewrite`): "auto" as is fastest, which is
+            measured; "kernel" (or "always"), "body" or "densify", each where a layer can be; or "never", which leaves
+            zeros in dense weights. All but "auto" give the same bytes every time.
     """
 
     model: ModelSource
@@ -114,7 +117,12 @@ class Recipe(TrainingFields):
     @property
     def block_option(self) -> BlockOption:
         """The block of tiles that was asked for, None for what suits the operator."""
-        return parse_block(self.block)
+        return None if self.n_of_m is not None else parse_block(self.block)
+
+    @property
+    def n_of_m(self) -> NOfM | None:
+        """How many of each few inputs every output keeps, where that was asked for."""
+        return parse_n_of_m(self.block)
 
     @property
     def tile_allocator(self) -> str:
@@ -171,7 +179,8 @@ class Recipe(TrainingFields):
         Raises:
             UsageError: when the options do not go together.
         """
-        if not self.budgets:
+        self._check_n_of_m()
+        if not self.budgets and self.n_of_m is None:
             raise UsageError(
                 "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
                 "--flops 0.5."
@@ -207,6 +216,31 @@ class Recipe(TrainingFields):
             other = seen.setdefault(path.resolve(), name)
             if other != name:
                 raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")
+
+    def _check_n_of_m(self) -> None:
+        pattern = self.n_of_m
+        if pattern is None:
+            return
+        asked = f"--block {self.block}"
+        if self.pattern != "tiles":
+            raise UsageError(
+                f"{asked} takes single weights and no channels, and what it keeps is fixed. Give --pattern tiles; to "
+                "have fewer channels as well, prune them first, and give the pruned model to a second run."
+            )
+        if self.budgets:
+            raise UsageError(
+                f"{asked} keeps {pattern.n} of every {pattern.m} inputs in each layer that can be cut, so no budget is "
+                f"shared out: leave --{self.budgets[0].resource} out. The zeros stay in dense weights, and MACs, "
+                "parameters and bytes remain what they are; only hardware with sparse tensor cores skips them."
+            )
+        for name, given, usual in (
+            ("--allocator", self.allocator, "auto"),
+            ("--phases", self.phases, 1),
+            ("--block-sparse", self.block_sparse if self.block_sparse != "never" else "auto", "auto"),
+        ):
+            if given != usual:
+                why = "there is no kernel for its zeros here" if name == "--block-sparse" else "what it keeps is fixed"
+                raise UsageError(f"{name} {given} does not go with {asked}: {why}. Leave it out.")
 
     def _check_tiles(self) -> None:
         _ = self.block_option

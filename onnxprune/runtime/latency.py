@@ -35,7 +35,6 @@ NOISE_LIMIT = 0.30
 _SAMPLE_S = 200e-6
 _RESAMPLES = 500
 _NARROW = 0.04
-_UNDISTURBED = 25
 _DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 
 
@@ -57,6 +56,7 @@ class LatencyOptions:
         batch: Batch size of the feeds, for the record.
         seed: Seed of the bootstrap.
         resident: Whether inputs lie on the provider's device before the clock starts, and outputs stay there.
+        percentile: Of the samples, which ratios compare.
     """
 
     repeats: int = 50
@@ -69,6 +69,7 @@ class LatencyOptions:
     batch: int = 1
     seed: int = 0
     resident: bool = False
+    percentile: float = 25.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Ratio:
     """Time over the reference's time, below 1 is faster.
 
     Attributes:
-        value: Ratio of the lower quartiles.
+        value: Ratio of the lower quartiles, or of the percentile that the options name.
         low: Lower end of its 95 % interval.
         high: Upper end.
         iqr: Interquartile range of the ratios of single rounds.
@@ -168,9 +169,9 @@ def measure(
     typical = {name: warm_up(call, options.warmup_s) for name, call in calls.items()}
     counts = {name: max(1, round(_SAMPLE_S / seconds)) for name, seconds in typical.items()}
     limits = TurnLimits(options.repeats, options.min_time_s, options.settle_time_s, options.max_time_s)
-    samples = take_turns(calls, counts, limits, lambda found: _is_settled(found, options.seed), options.seed)
+    samples = take_turns(calls, counts, limits, lambda found: _is_settled(found, options), options.seed)
     latencies = {name: _summary(samples[name], counts[name]) for name in calls}
-    ratios = _ratios(samples, options.seed)
+    ratios = _ratios(samples, options)
     provider, threads = _conditions(next(iter(sessions.values())))
     return LatencyComparison(latencies, ratios, provider, threads, options.batch, _notes(latencies, options))
 
@@ -228,24 +229,24 @@ def _summary(seconds: NDArray[np.float64], calls: int) -> Latency:
     return Latency(p50, p90, p95, p75 - p25, float(seconds.mean() * 1e6), len(seconds), calls, p10, p99, quantiles)
 
 
-def _ratios(samples: Mapping[str, NDArray[np.float64]], seed: int) -> dict[str, Ratio]:
+def _ratios(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions) -> dict[str, Ratio]:
     """Returns the ratio of every model but the first to the first."""
     (_, reference), *others = samples.items()
-    rng = np.random.default_rng(seed)
+    rng, q = np.random.default_rng(options.seed), options.percentile
     rounds = len(reference)
     picks = rng.integers(0, rounds, (_RESAMPLES, rounds))
-    references = np.percentile(reference[picks], _UNDISTURBED, axis=1)
+    references = np.percentile(reference[picks], q, axis=1)
     ratios = {}
     for name, seconds in others:
-        low, high = np.percentile(np.percentile(seconds[picks], _UNDISTURBED, axis=1) / references, [2.5, 97.5])
+        low, high = np.percentile(np.percentile(seconds[picks], q, axis=1) / references, [2.5, 97.5])
         p25, p75 = np.percentile(seconds / reference, [25, 75])
-        value = float(np.percentile(seconds, _UNDISTURBED) / np.percentile(reference, _UNDISTURBED))
+        value = float(np.percentile(seconds, q) / np.percentile(reference, q))
         ratios[name] = Ratio(value, float(low), float(high), float(p75 - p25))
     return ratios
 
 
-def _is_settled(samples: Mapping[str, NDArray[np.float64]], seed: int) -> bool:
-    return all(r.high - r.low <= _NARROW * r.value for r in _ratios(samples, seed).values())
+def _is_settled(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions) -> bool:
+    return all(r.high - r.low <= _NARROW * r.value for r in _ratios(samples, options).values())
 
 
 def _notes(latencies: Mapping[str, Latency], options: LatencyOptions) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import re
 from typing import Literal
 
 from onnxprune.core.errors import UsageError
+from onnxprune.tiles.n_of_m import NOfM
 
-__all__ = ["BlockOption", "fit_block", "parse_block"]
+__all__ = ["BlockOption", "fit_block", "parse_block", "parse_n_of_m"]
 
 BlockOption = tuple[int, int] | None
 """Inputs and outputs of a block; None for what suits the operator."""
@@ -22,6 +23,7 @@ _LEAST_TILE = 4
 _LEAST_BLOCKS = 2
 _WASTE = 1 / 16
 _FORM = re.compile(r"(\d+)[x×](\d+)")
+_GROUPS = re.compile(r"(\d+):(\d+)")
 
 
 def parse_block(text: str | None) -> BlockOption:
@@ -35,8 +37,25 @@ def parse_block(text: str | None) -> BlockOption:
     found = _FORM.fullmatch(text.strip())
     block = (int(found[1]), int(found[2])) if found else (0, 0)
     if min(block) < 1:
-        raise UsageError(f"--block {text}: give inputs and outputs of a block, such as 16x64, or auto.")
+        raise UsageError(
+            f"--block {text}: give inputs and outputs of a block, such as 16x64, auto, or N:M such as 2:4."
+        )
     return block
+
+
+def parse_n_of_m(text: str | None) -> NOfM | None:
+    """Returns the pattern that "2:4" names, or None where the text has no such form.
+
+    Raises:
+        UsageError: unless 1 ≤ N < M.
+    """
+    found = _GROUPS.fullmatch((text or "").strip())
+    if found is None:
+        return None
+    n, m = int(found[1]), int(found[2])
+    if not 1 <= n < m:
+        raise UsageError(f"--block {text}: of every M inputs, N are kept, at least one and fewer than M, as in 2:4.")
+    return NOfM(n, m)
 
 
 def fit_block(

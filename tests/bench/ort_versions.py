@@ -3,29 +3,37 @@
     python tests/bench/ort_versions.py [VERSION...] [--environments FOLDER]
 
 For each operator, with and without the library registered, with and without graph optimisation, the outputs are
-compared with the float64 reference; and it is checked that with the library the kernels are what runs. A version
-before 1.18 must refuse the library with a sentence, and run the bodies. Environments are made with pip where FOLDER
-lacks them. Prints a line for each version; ends with 1 where something differs.
+compared with the float64 reference; and it is checked that with the library the kernels are what runs. The same for
+layers in the forms that the export knows: those of the form "body" never run by kernels, and of a weight stored packed
+("densify") nothing is left to be expanded once a session has loaded it. A version before 1.18 must refuse the library
+with a sentence, and run the bodies. Environments are made with pip where FOLDER lacks them. Prints a line for each
+version; ends with 1 where something differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from block_sparse_cases import ConvCase, MatMulCase, kernel_library, model_of
+from form_cases import OPERATORS, dense_model, expected, layer_of
 
 from onnxprune.kernels import ACTIVATIONS, Window
+from onnxprune.kernels.rewrite import write_forms
 
 __all__ = ["main"]
 
@@ -58,7 +66,10 @@ for name, dtype in cases:
             y = session.run(None, {"x": data["x"]})[0]
             events = json.load(open(session.end_profiling()))
             ran = {event.get("args", {}).get("op_name", "") for event in events}
-            assert any(op.startswith("BlockSparse") for op in ran) == use, (name, use, level, ran)
+            by_kernel = use and not name.startswith(("body", "densify"))
+            assert any(op.startswith("BlockSparse") for op in ran) == by_kernel, (name, use, level, ran)
+            if name.startswith("densify") and level == levels[0]:
+                assert not ran & {"ScatterND", "ConstantOfShape", "Range", "Concat", "Reshape", "Slice"}, (name, ran)
             scale = 100 if dtype == "float16" else 1
             off = float(np.abs(y - data["y"]).max() / max(1.0, np.abs(data["y"]).max())) / scale
             found["kernels" if use else "bodies"] = max(found["kernels" if use else "bodies"], off)
@@ -101,7 +112,22 @@ def _write_models(folder: Path) -> None:
         arrays = case.arrays()
         (folder / f"{name}.onnx").write_bytes(model_of(case, arrays, opset=17).SerializeToString())
         np.savez(folder / f"{name}.npz", x=arrays["x"], y=case.expected(arrays))
-    (folder / "cases.json").write_text(json.dumps([[name, case.dtype] for name, case in cases.items()]))
+    forms = dict(_forms())
+    for name, (model, x, y) in forms.items():
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+        np.savez(folder / f"{name}.npz", x=x, y=y)
+    known = [[name, case.dtype] for name, case in cases.items()]
+    known += [[name, str(x.dtype)] for name, (_, x, _) in forms.items()]
+    (folder / "cases.json").write_text(json.dumps(known))
+
+
+def _forms() -> Iterator[tuple[str, tuple[onnx.ModelProto, NDArray[Any], NDArray[Any]]]]:
+    """Yields a layer in each form, with an input and what it should give."""
+    for form, operator, dtype in itertools.product(("kernel", "body", "densify"), OPERATORS, ("float32", "float16")):
+        for opset in (13, 17):
+            model, x = dense_model(operator, dtype, opset)
+            written = write_forms(model, [(layer_of(operator), form)])
+            yield f"{form}_{operator}_{dtype}_{opset}", (written, x, expected(model, x))
 
 
 def _run(version: str, folder: Path, environments: Path) -> bool:

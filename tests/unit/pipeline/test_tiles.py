@@ -154,6 +154,29 @@ def test_packed_layers_compute_what_dense_ones_do_and_cost_what_was_planned(mode
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("form", ["kernel", "body", "densify"])
+def test_convolutions_over_one_axis_or_three_are_cut_alike(tmp_path, quick_latency, axes, form):
+    image, kernel = ", ".join(["6"] * axes), ", ".join(["3"] * axes)
+    pads = ", ".join(["1"] * (2 * axes))
+    path = tmp_path / "net.onnx"
+    text = f"""g (float[N, 4, {image}] x, float[16, 4, {kernel}] a, float[16] ab, float[8, 16, {kernel}] b)
+        => (float[N, 8, {image}] y) {{
+        h = Conv<pads=[{pads}]>(x, a, ab)
+        h1 = Relu(h)
+        y = Conv<pads=[{pads}]>(h1, b)
+    }}"""
+    onnx.save(model_of(text), path)
+    dense, packed = (_compress(path, block_sparse=each, out=path.with_name(f"{each}.onnx")) for each in ("never", form))
+    assert {tile["form"] for tile in packed.report["tiles"]} == {form}
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 4, *[6] * axes)).astype(np.float32)}
+    expected = run(make_session(dense.path, threads=1), feeds)["y"]
+    for kernels in (True, False):
+        found = run(make_session(packed.path, threads=1, kernels=kernels), feeds)["y"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert Plan.from_json(packed.plan.to_json()).tiling == packed.plan.tiling
+
+
 def test_a_last_tile_that_is_cut_short_is_paid_for(model):
     text = NET.replace(
         "float[32, 8] d, float[8] db) => (float[N, 8] y)", "float[32, 5] d, float[5] db) => (float[N, 5] y)"

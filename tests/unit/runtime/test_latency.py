@@ -17,6 +17,7 @@ from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions
 from onnxprune.runtime.session import make_session
 from onnxprune.runtime.timing import TurnLimits, take_turns, warm_up
 
+SEEDED = LatencyOptions(seed=1)
 QUICK = LatencyOptions(repeats=12, warmup_s=0.01, min_time_s=0.05, settle_time_s=0.2, threads=1)
 
 
@@ -151,17 +152,27 @@ def noisy_halving(rounds: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def test_ratio_and_its_interval_cover_the_truth_in_spite_of_interruptions() -> None:
-    found = latency_module._ratios(noisy_halving(400), 1)["model"]
+    found = latency_module._ratios(noisy_halving(400), SEEDED)["model"]
     assert found.value == pytest.approx(0.5, rel=0.03)
     assert found.low < 0.5 < found.high
     assert found.high - found.low < 0.05
-    assert found == latency_module._ratios(noisy_halving(400), 1)["model"]
+    assert found == latency_module._ratios(noisy_halving(400), SEEDED)["model"]
+
+
+def test_a_lower_percentile_holds_where_most_runs_are_interrupted() -> None:
+    samples = noisy_halving(400)
+    for seconds in samples.values():
+        seconds[::2] += 0.02
+    low = LatencyOptions(percentile=10, seed=1)
+    assert latency_module._ratios(samples, low)["model"].value == pytest.approx(0.5, rel=0.05)
+    middle = LatencyOptions(percentile=50, seed=1)
+    assert latency_module._ratios(samples, middle)["model"].value > 0.8
 
 
 def test_samples_settle_with_their_number() -> None:
-    assert not latency_module._is_settled(noisy_halving(20), 0)
-    assert latency_module._is_settled(noisy_halving(4000), 0)
-    assert latency_module._is_settled({"only": np.ones(20)}, 0)
+    assert not latency_module._is_settled(noisy_halving(20), QUICK)
+    assert latency_module._is_settled(noisy_halving(4000), QUICK)
+    assert latency_module._is_settled({"only": np.ones(20)}, QUICK)
 
 
 def test_noise_is_said_above_thirty_per_cent() -> None:
