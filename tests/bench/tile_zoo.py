@@ -9,7 +9,8 @@ without data, in a process of its own under a time limit, smaller files first. T
 onnxruntime that the original in another order of channels gives what it gave, and that the file with block-sparse
 operators gives what the ordered original with empty tiles gives. Beyond that, the written file is run on new random
 inputs with the library of kernels and without. Finished files have a record in RESULTS and are not run again; a failed
-one is, once its record is removed. `--print` gives the table of docs/tiles_zoo.md.
+one is, once its record is removed. `--print` gives the table of docs/tiles_zoo.md. Seconds are wall time of the whole
+command, its latency measurement included.
 """
 
 from __future__ import annotations

@@ -246,3 +246,19 @@ def test_tiles_are_listed_in_order_and_whole_channels_are_not() -> None:
     assert second.split()[-2:] == ["dense", "–"]
     assert "more" in shown
     assert "Channels kept" in text(render(report(groups=groups)), 120)
+
+
+def test_a_budget_that_dense_layers_miss_says_so() -> None:
+    budget = schema.BudgetRecord(resource="flops", asked="flops <= 0.5 of the original", met=False)
+    kinds = ("kernel", "densify", "dense")
+    tiles = tuple(
+        schema.TileRecord(
+            node=kind, weight="w", operator="Conv", inputs=8, outputs=8, block=1, tile=8, blocks=8, kept=4, form=kind
+        )
+        for kind in kinds
+    )
+    shown = " ".join(text(render(report(budgets=(budget,), tiles=tiles)), 120).split())
+    assert "not met: flops <= 0.5 of the original. 2 of 3 tiled layers are computed dense, which takes all" in shown
+    shown = " ".join(text(render(report(budgets=(budget,), tiles=tiles[:1])), 120).split())
+    assert "not met: flops <= 0.5 of the original." in shown
+    assert "computed dense" not in shown
