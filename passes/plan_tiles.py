@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from onnxprune.core.errors import ModelError
 from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import TiledLayer, Tiling
 from onnxprune.cost import COSTS
@@ -29,15 +30,14 @@ from onnxprune.graph import Model
 from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders, node_label
 from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, measure_saliency, search
 from onnxprune.tiles.arrays import Floats
-from onnxprune.tiles.blocks import BlockOption, fit_block
+from onnxprune.tiles.blocks import fit_block
 from onnxprune.tiles.levels import Level, level_costs, level_groups, level_worth
 from onnxprune.tiles.network import as_matrix, make_members
 from onnxprune.train.bench import find_samples
 from onnxprune.trial.probe import Probe
 
-__all__ = ["PlanTiles", "Saliency", "entry_worth", "take_free_orders"]
+__all__ = ["PlanTiles", "entry_worth", "take_free_orders"]
 
-Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
 _INDEX_BYTES = 8
 _SHOWN = 8

@@ -14,15 +14,16 @@ from typing import Any
 from onnxprune.axes import Poly
 from onnxprune.core.group import Group
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.cost.size import element_bytes
 from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, find_tile_sites
-from onnxprune.passes.plan_tiles import Saliency, entry_worth
+from onnxprune.passes.plan_tiles import entry_worth
 from onnxprune.tiles import BalancedTiles, block_sums
 from onnxprune.tiles.arrays import Floats
-from onnxprune.tiles.blocks import BlockOption, fit_block
+from onnxprune.tiles.blocks import fit_block
 from onnxprune.tiles.levels import level_worth
 
 __all__ = ["ScoreTiles", "TileLevels"]

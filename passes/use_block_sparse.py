@@ -20,6 +20,7 @@ from onnx import helper
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import When
 from onnxprune.core.tiling import TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
@@ -29,10 +30,9 @@ from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
 from onnxprune.runtime import LatencyOptions, capture, measure
 
-__all__ = ["LayerForm", "UseBlockSparse", "When"]
+__all__ = ["LayerForm", "UseBlockSparse"]
 
 Form = Literal["block-sparse", "dense"]
-When = Literal["auto", "always", "never"]
 _GAIN = 0.98
 """A packed layer takes at most this share of the dense one's time."""
 _PACKED, _DENSE = "packed", "dense"

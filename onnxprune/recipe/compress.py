@@ -12,12 +12,10 @@ from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import Constraint, MaskKind, SearchOptions
+from onnxprune.core.tile_options import BlockOption, Saliency, When, parse_block
 from onnxprune.criteria.base import Normalize, Reduce
-from onnxprune.passes.plan_tiles import Saliency
-from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
-from onnxprune.tiles.blocks import BlockOption, parse_block
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
