@@ -118,7 +118,7 @@ class UseBlockSparse(Pass):
         options: LatencyOptions,
     ) -> list[LayerForm]:
         """Returns how each layer is best computed by itself."""
-        seen = capture(proto, feeds)
+        shapes = capture(proto, feeds).shapes if self.when == "auto" else {}
         quick = replace(options, warmup_s=0.03, repeats=15, min_time_s=0.1, settle_time_s=0.3, max_time_s=4.0)
         rng, forms = np.random.default_rng(self.seed), []
         for layer in layers:
@@ -132,7 +132,7 @@ class UseBlockSparse(Pass):
             if self.when == "always":
                 forms.append(LayerForm(layer, "block-sparse", float("nan")))
                 continue
-            alone = _alone(proto, layer, seen.shapes)
+            alone = _alone(proto, layer, shapes)
             x = alone.graph.input[0]
             kind = np.dtype(helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type))
             values = rng.standard_normal([d.dim_value for d in x.type.tensor_type.shape.dim]).astype(kind)
@@ -146,8 +146,8 @@ class UseBlockSparse(Pass):
     @staticmethod
     def _say(forms: Sequence[LayerForm], bench: Bench) -> None:
         packed = [form for form in forms if form.form == "block-sparse"]
-        how = available()
         if packed:
+            how = available()
             by = f"by kernels ({how.isa})" if how else f"by their bodies in standard operators. {how.reason}"
             bench.note(
                 f"{len(packed)} of {len(forms)} tiled layers are block-sparse operators, which onnxruntime computes "
