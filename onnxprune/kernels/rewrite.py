@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from onnxprune.core.tiling import TiledLayer
+from onnxprune.graph.edit import fresh_name
 from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
 from onnxprune.kernels.attach import attach
 from onnxprune.kernels.bodies import OLDEST_OPSET
@@ -111,13 +112,10 @@ def _chain(model: onnx.ModelProto, layer: TiledLayer) -> _Chain:
 def _replace(model: onnx.ModelProto, layer: TiledLayer) -> None:
     chain = _chain(model, layer)
     weight = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == layer.weight))
-    choice = np.zeros((layer.blocks, len(layer.kept)), dtype=np.bool_)
-    for tile, blocks in enumerate(layer.kept):
-        choice[list(blocks), tile] = True
     if layer.operator == "Conv":
-        packed = pack_conv(weight, choice, layer.block, layer.tile)
+        packed = pack_conv(weight, layer.choice(), layer.block, layer.tile)
     else:
-        packed = pack(weight if layer.input_axis == 0 else weight.T, choice, layer.block, layer.tile)
+        packed = pack(weight if layer.input_axis == 0 else weight.T, layer.choice(), layer.block, layer.tile)
     names = [f"{layer.weight}_tiles", f"{layer.weight}_index"]
     arrays = [np.ascontiguousarray(packed.values), packed.index]
     bias = chain.bias
@@ -127,8 +125,9 @@ def _replace(model: onnx.ModelProto, layer: TiledLayer) -> None:
         bias = np.pad(bias, (0, len(layer.kept) * layer.tile - layer.outputs))
         names.append(f"{layer.weight}_bias")
         arrays.append(bias)
-    taken = {t.name for t in model.graph.initializer}
-    names = [_fresh(name, taken) for name in names]
+    taken = {tensor.name for tensor in (*model.graph.initializer, *model.graph.input)}
+    taken |= {name for node in model.graph.node for name in (*node.input, *node.output)}
+    names = [fresh_name(name, taken) for name in names]
     model.graph.initializer.extend(
         numpy_helper.from_array(array, name) for name, array in zip(names, arrays, strict=True)
     )
@@ -233,15 +232,6 @@ def _below(node: NodeProto) -> Iterator[set[str]]:
 
 def _find(model: onnx.ModelProto, label: str) -> NodeProto:
     found: NodeProto = next(node for node in model.graph.node if (node.name or node.output[0]) == label)
-    return found
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    taken.add(found)
     return found
 
 
