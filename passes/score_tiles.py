@@ -13,6 +13,7 @@ from typing import Any
 
 from onnxprune.axes import Poly
 from onnxprune.core.group import Group
+from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
@@ -92,13 +93,12 @@ class ScoreTiles(Pass):
         matrices, unit = entry_worth(bench, working, [site for site, _ in sites], self.saliency, self.seed)
         weights, worth, groups = working.initializers(), {}, []
         macs, params, sizes = {}, {}, {}
+        alike = unit == bench.take("scores", Scores).unit == "loss"
         for site, (block, tile) in sites:
             name, count = f"{_PREFIX}{site.node}", site.inputs // block
             groups.append(Group(name, count, ()))
             found = level_worth(block_sums(BalancedTiles(block, tile, 1.0), matrices[site.weight]))
-            mean = float(found.mean())
-            alike = unit == bench.take("scores", Scores).unit == "loss"
-            worth[name] = found if alike or mean <= 0 else found / mean
+            worth[name] = found if alike else normalised(found)
             macs[name] = analysis.node_macs[site.node]
             params[name] = analysis.initializer_params[site.weight]
             sizes[name] = params[name] * element_bytes(weights[site.weight])
