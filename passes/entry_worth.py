@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.stage import Bench
+from onnxprune.core.tile_options import Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.criteria.base import Unit
 from onnxprune.graph import Model
@@ -19,9 +19,7 @@ from onnxprune.tiles.network import as_matrix
 from onnxprune.train.bench import find_samples
 from onnxprune.trial.probe import Probe
 
-__all__ = ["Saliency", "entry_worth"]
-
-Saliency = Literal["auto", "magnitude", "fisher"]
+__all__ = ["entry_worth"]
 
 
 def entry_worth(

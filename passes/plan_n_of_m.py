@@ -20,11 +20,12 @@ from onnxprune.core.errors import ModelError
 from onnxprune.core.n_of_m_layer import NOfMLayer
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import Tiling
 from onnxprune.graph import Model
 from onnxprune.groups import FreeOrders, find_tile_sites
-from onnxprune.passes.entry_worth import Saliency, entry_worth
+from onnxprune.passes.entry_worth import entry_worth
 from onnxprune.passes.plan_tiles import search_effort, take_free_orders
 from onnxprune.tiles import FoundMember, NOfM, SearchOptions, search
 from onnxprune.tiles.network import make_members

@@ -13,16 +13,18 @@ from typing import Any
 
 from onnxprune.axes import Poly
 from onnxprune.core.group import Group
+from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.cost.size import element_bytes
 from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, find_tile_sites
-from onnxprune.passes.entry_worth import Saliency, entry_worth
+from onnxprune.passes.entry_worth import entry_worth
 from onnxprune.tiles import BalancedTiles, block_sums
 from onnxprune.tiles.arrays import Floats
-from onnxprune.tiles.blocks import BlockOption, fit_block
+from onnxprune.tiles.blocks import fit_block
 from onnxprune.tiles.levels import entry_ranks, level_worth
 from onnxprune.tiles.network import from_matrix
 from onnxprune.trial.block_gates import BlockGate
@@ -100,15 +102,14 @@ class ScoreTiles(Pass):
         matrices, unit = entry_worth(bench, working, [site for site, _ in sites], self.saliency, self.seed)
         weights, worth, groups = working.initializers(), {}, []
         macs, params, sizes, gates = {}, {}, {}, []
+        alike = unit == bench.take("scores", Scores).unit == "loss"
         for site, (block, tile) in sites:
             name, count = level_name(site), site.inputs // block
             groups.append(Group(name, count, ()))
             pattern, matrix = BalancedTiles(block, tile, 1.0), matrices[site.weight]
             found = level_worth(block_sums(pattern, matrix))
             gates.append(BlockGate(name, site.weight, from_matrix(entry_ranks(pattern, matrix), site)))
-            mean = float(found.mean())
-            alike = unit == bench.take("scores", Scores).unit == "loss"
-            worth[name] = found if alike or mean <= 0 else found / mean
+            worth[name] = found if alike else normalised(found)
             macs[name] = analysis.node_macs[site.node]
             params[name] = analysis.initializer_params[site.weight]
             sizes[name] = params[name] * element_bytes(weights[site.weight])

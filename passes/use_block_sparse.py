@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import When
 from onnxprune.core.tiling import FORMS, CutLayer, Form, TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
@@ -33,9 +34,8 @@ from onnxprune.passes.validate_model import timing_feeds, timing_options
 from onnxprune.runtime import ModelSource, Ratio, fastest, measure
 from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
 
-__all__ = ["LayerForm", "UseBlockSparse", "When"]
+__all__ = ["LayerForm", "UseBlockSparse"]
 
-When = Literal["auto", "always", "never", "kernel", "body", "densify"]
 _FIXED: Mapping[When, Form] = {
     "always": "kernel",
     "kernel": "kernel",

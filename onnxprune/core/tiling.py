@@ -60,12 +60,16 @@ class TiledLayer:
         """Blocks that each tile keeps."""
         return len(self.kept[0])
 
-    def mask(self) -> NDArray[np.bool_]:
-        """Returns which entries stay: bool [K, N]."""
+    def choice(self) -> NDArray[np.bool_]:
+        """Returns which blocks each tile keeps: bool [blocks, tiles]."""
         choice = np.zeros((self.blocks, len(self.kept)), dtype=np.bool_)
         for tile, blocks in enumerate(self.kept):
             choice[list(blocks), tile] = True
-        whole = np.repeat(np.repeat(choice, self.block, axis=0), self.tile, axis=1)
+        return choice
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Returns which entries stay: bool [K, N]."""
+        whole = np.repeat(np.repeat(self.choice(), self.block, axis=0), self.tile, axis=1)
         return whole[: self.inputs, : self.outputs]
 
     def weight_mask(self) -> NDArray[np.bool_]:

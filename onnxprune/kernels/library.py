@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,9 +56,8 @@ def available(library: Path | None = None) -> Availability:
     Args:
         library: The library; None takes that of the installed package, or else what `build` made.
     """
-    candidates = [library] if library is not None else [*_packaged(), cache_path()]
     reasons = []
-    for path in candidates:
+    for path in _candidates() if library is None else [library]:
         if not path.is_file():
             continue
         found = _examine(path)
@@ -91,8 +91,10 @@ def register(options: SessionOptions, *, strict: bool = False, library: Path | N
     return True
 
 
-def _packaged() -> list[Path]:
-    return sorted(Path(__file__).parent.glob("_library*.so"))
+def _candidates() -> Iterator[Path]:
+    """Yields where a library may be."""
+    yield from sorted(Path(__file__).parent.glob("_library*.so"))
+    yield cache_path()  # last, as its name is a digest of all sources
 
 
 def _not_built(library: Path | None) -> str:

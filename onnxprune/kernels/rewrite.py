@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from onnxprune.core.tiling import Form, TiledLayer
+from onnxprune.graph.edit import fresh_name
 from onnxprune.kernels.attach import attach
 from onnxprune.kernels.body import OLDEST_OPSET
 from onnxprune.kernels.chains import Chain, below, constant_vector, find_chain, find_node
@@ -85,18 +86,15 @@ def stored_bytes(model: onnx.ModelProto) -> int:
 def _packed(model: onnx.ModelProto, layer: TiledLayer) -> Packed:
     """Returns a layer's weight in packed form."""
     weight = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == layer.weight))
-    choice = np.zeros((layer.blocks, len(layer.kept)), dtype=np.bool_)
-    for tile, blocks in enumerate(layer.kept):
-        choice[list(blocks), tile] = True
     if layer.operator == "Conv":
-        return pack_conv(weight, choice, layer.block, layer.tile)
-    return pack(weight if layer.input_axis == 0 else weight.T, choice, layer.block, layer.tile)
+        return pack_conv(weight, layer.choice(), layer.block, layer.tile)
+    return pack(weight if layer.input_axis == 0 else weight.T, layer.choice(), layer.block, layer.tile)
 
 
 def _store(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     """Adds initializers; returns their names, which are new."""
     taken = _names(model)
-    names = [_fresh(name, taken) for name in arrays]
+    names = [fresh_name(name, taken) for name in arrays]
     model.graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(array), name)
         for name, array in zip(names, arrays.values(), strict=True)
@@ -112,7 +110,7 @@ def _expand(model: onnx.ModelProto, layer: TiledLayer) -> None:
     model.graph.initializer.remove(stored)
     names = _store(model, {f"{layer.weight}_tiles": packed.values, f"{layer.weight}_index": packed.index})
     turned = layer.operator == "MatMul" and layer.input_axis == 1
-    dense = _fresh(f"{layer.weight}_turned", _names(model)) if turned else layer.weight
+    dense = fresh_name(f"{layer.weight}_turned", _names(model)) if turned else layer.weight
     sizes = {"block_size": layer.block, "in_size": layer.inputs, "out_size": layer.outputs, "element": element}
     made = [unpack_node(layer.operator, names, dense, **sizes, name=f"{layer.node}_weight")]
     if turned:
@@ -181,17 +179,9 @@ def _window(node: NodeProto, kernel: tuple[int, ...]) -> Window:
 
 
 def _names(model: onnx.ModelProto) -> set[str]:
-    """Returns the names of initializers and of what nodes give."""
-    return {t.name for t in model.graph.initializer} | {name for node in model.graph.node for name in node.output}
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    taken.add(found)
-    return found
+    """Returns all names that a new tensor must not have."""
+    taken = {tensor.name for tensor in (*model.graph.initializer, *model.graph.input)}
+    return taken | {name for node in model.graph.node for name in (*node.input, *node.output)}
 
 
 def _drop_unread(model: onnx.ModelProto) -> None:

@@ -59,6 +59,7 @@ from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.outputs import beside
 from onnxprune.report.schema import Report
+from onnxprune.tiles import NOfM
 from onnxprune.train.workers import workers
 from onnxprune.trial.supernet import SupernetOptions
 
@@ -252,7 +253,7 @@ def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
     """The passes that choose tiles, unless that is done, empty the others, and give accuracy back at once."""
     plan: Pass
     if recipe.n_of_m is not None:
-        plan = PlanNOfM(recipe.n_of_m, recipe.saliency, recipe.permute, recipe.seed)
+        plan = PlanNOfM(NOfM(*recipe.n_of_m), recipe.saliency, recipe.permute, recipe.seed)
     else:
         plan = PlanTiles(
             recipe.budgets,

@@ -12,13 +12,10 @@ from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
 from onnxprune.core.search import LEARNING, Constraint, MaskKind, SearchOptions
+from onnxprune.core.tile_options import BlockOption, Saliency, When, parse_block, parse_n_of_m
 from onnxprune.criteria.base import Normalize, Reduce
-from onnxprune.passes.entry_worth import Saliency
-from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
-from onnxprune.tiles import NOfM
-from onnxprune.tiles.blocks import BlockOption, parse_block, parse_n_of_m
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
@@ -120,7 +117,7 @@ class Recipe(TrainingFields):
         return None if self.n_of_m is not None else parse_block(self.block)
 
     @property
-    def n_of_m(self) -> NOfM | None:
+    def n_of_m(self) -> tuple[int, int] | None:
         """How many of each few inputs every output keeps, where that was asked for."""
         return parse_n_of_m(self.block)
 
@@ -218,9 +215,9 @@ class Recipe(TrainingFields):
                 raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")
 
     def _check_n_of_m(self) -> None:
-        pattern = self.n_of_m
-        if pattern is None:
+        if self.n_of_m is None:
             return
+        n, m = self.n_of_m
         asked = f"--block {self.block}"
         if self.pattern != "tiles":
             raise UsageError(
@@ -229,7 +226,7 @@ class Recipe(TrainingFields):
             )
         if self.budgets:
             raise UsageError(
-                f"{asked} keeps {pattern.n} of every {pattern.m} inputs in each layer that can be cut, so no budget is "
+                f"{asked} keeps {n} of every {m} inputs in each layer that can be cut, so no budget is "
                 f"shared out: leave --{self.budgets[0].resource} out. The zeros stay in dense weights, and MACs, "
                 "parameters and bytes remain what they are; only hardware with sparse tensor cores skips them."
             )

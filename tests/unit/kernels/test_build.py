@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from onnxprune.cli.main import cli
 from onnxprune.core.errors import OutputError
-from onnxprune.kernels import BuildError, available, build, compilation
+from onnxprune.kernels import BuildError, available, build, compilation, library
 from onnxprune.kernels.compilation import FLAGS, cache_path, sources
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,6 +90,18 @@ def test_cache_follows_the_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (copied / "conv.cpp").write_text("// changed", encoding="utf-8")
     assert cache_path() != before
     assert before.parent == tmp_path / "onnxprune"
+
+
+def test_sources_are_not_read_where_a_library_is_packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if available().library is None:
+        pytest.skip("the library was not built at installation")
+
+    def read() -> Path:
+        raise AssertionError("all sources were read")
+
+    monkeypatch.setattr(library, "cache_path", read)
+    assert available().library is not None
 
 
 def test_file_that_is_no_library_is_a_reason(tmp_path: Path) -> None:

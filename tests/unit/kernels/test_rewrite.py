@@ -98,6 +98,12 @@ def test_bounds_of_a_clip_come_from_constants():
     _check(model, layer, ["BlockSparseConvClip"])
 
 
+def test_names_that_are_taken_stay_free_of_packed_weights():
+    layer = _layer("conv_0", "Conv", 1)
+    nodes = "w_tiles = Conv(x, w, b) w_index = Softplus(w_tiles) y = Sigmoid(w_index)"
+    _check(_emptied(CONV.format(nodes=nodes), layer), layer, ["BlockSparseConv", "Softplus", "Sigmoid"])
+
+
 def test_newer_activations_are_known():
     layer = _layer("conv_0", "Conv", 1)
     nodes = 'h = Conv(x, w, b) y = Gelu<approximate="tanh">(h)'
