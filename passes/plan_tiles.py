@@ -36,7 +36,7 @@ from onnxprune.tiles.network import as_matrix, make_members
 from onnxprune.train.bench import find_samples
 from onnxprune.trial.probe import Probe
 
-__all__ = ["PlanTiles", "Saliency", "entry_worth", "search_effort", "take_free_orders"]
+__all__ = ["PlanTiles", "Saliency", "entry_worth", "take_free_orders"]
 
 Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
@@ -113,7 +113,7 @@ class PlanTiles(Pass):
         allocation = ALLOCATORS.get(self.allocator)().solve(problem)
         for note in allocation.notes:
             bench.note(note)
-        options = self.options or search_effort(sum(layer.inputs * layer.outputs for layer in layers))
+        options = self.options or _effort(layers)
         found = self._found(view, layers, matrices, allocation, options, permute=permute)
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
@@ -255,12 +255,9 @@ def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Fl
     return worth / mean if unit == "share" and mean > 0 else worth
 
 
-def search_effort(entries: int) -> SearchOptions:
-    """Returns how long to search for orders: wide layers gain little from kicks, and pay most for them.
-
-    Args:
-        entries: Entries of all matrices, kernels counted once.
-    """
+def _effort(layers: Sequence[_Layer]) -> SearchOptions:
+    """Returns how long to search: wide layers gain little from kicks, and pay most for them."""
+    entries = sum(layer.inputs * layer.outputs for layer in layers)
     kicks = next(kicks for limit, kicks in _KICKS if entries <= limit)
     return SearchOptions(kicks=kicks) if kicks else _QUICK
 

@@ -161,7 +161,7 @@ def layer(**changes):
 def test_a_layer_is_read_as_written():
     record, mask = layer()
     found = NOfMLayer.from_record(record)
-    assert found.to_record() == record
+    assert found.to_record() == record | {"spatial": 2}
     np.testing.assert_array_equal(found.mask(), mask)
     assert found.kept_inputs == 4
     assert NOfMLayer.from_record(record | {"operator": "Conv", "input_axis": 1}).weight_mask().shape == (5, 6, 1, 1)
