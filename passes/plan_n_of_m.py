@@ -26,11 +26,17 @@ from onnxprune.core.tiling import Tiling
 from onnxprune.graph import Model
 from onnxprune.groups import FreeOrders, find_tile_sites
 from onnxprune.passes.entry_worth import entry_worth
-from onnxprune.passes.plan_tiles import search_effort, take_free_orders
+from onnxprune.passes.plan_tiles import take_free_orders
 from onnxprune.tiles import FoundMember, NOfM, SearchOptions, search
 from onnxprune.tiles.network import make_members
 
 __all__ = ["PlanNOfM"]
+
+_LARGE = 5e5
+"""Entries of all matrices above which a search is short."""
+_THOROUGH = SearchOptions(starts=("none", "sorted"), kicks=2)
+# single entries leave an order little to gain in other places: sixteen rounds find nearly all of it
+_SHORT = SearchOptions(starts=("none",), kicks=0, rounds=16)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class PlanNOfM(Pass):
         matrices, _ = entry_worth(bench, slim, sites, self.saliency, self.seed)
         patterns = {site.weight: self.pattern for site in sites}
         members = make_members(view.analysis, sites, matrices, patterns, counts=view.counts, fixed=not self.permute)
-        options = self.options or search_effort(sum(site.inputs * site.outputs for site in sites))
+        entries = sum(matrix.size for matrix in matrices.values())
+        options = self.options or (_SHORT if entries > _LARGE else _THOROUGH)
         found = search(members, options, np.random.default_rng(self.seed))
         layers = tuple(_layer(site, self.pattern, found.members[site.weight]) for site in sites)
         orders = {name: tuple(int(i) for i in order) for name, order in view.lifted(found.orders).items()}

@@ -44,7 +44,7 @@ from onnxprune.tiles.network import from_matrix, make_members
 from onnxprune.trial.block_gates import BlockGate, BlockGates
 from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["PlanTiles", "search_effort", "take_free_orders"]
+__all__ = ["PlanTiles", "take_free_orders"]
 
 RESOURCES = ("flops", "params", "size")
 _SHOWN = 8
@@ -125,7 +125,7 @@ class PlanTiles(Pass):
         allocation = self._allocation(bench, problem, layers, matrices, found)
         for note in allocation.notes:
             bench.note(note)
-        options = self.options or search_effort(sum(layer.inputs * layer.outputs for layer in layers))
+        options = self.options or _effort(layers)
         found = self._found(view, layers, matrices, allocation, options, permute=permute)
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
@@ -284,12 +284,9 @@ def _scores(
     return scores
 
 
-def search_effort(entries: int) -> SearchOptions:
-    """Returns how long to search for orders: wide layers gain little from kicks, and pay most for them.
-
-    Args:
-        entries: Entries of all matrices, kernels counted once.
-    """
+def _effort(layers: Sequence[_Layer]) -> SearchOptions:
+    """Returns how long to search: wide layers gain little from kicks, and pay most for them."""
+    entries = sum(layer.inputs * layer.outputs for layer in layers)
     kicks = next(kicks for limit, kicks in _KICKS if entries <= limit)
     return SearchOptions(kicks=kicks) if kicks else _QUICK
 

@@ -180,4 +180,4 @@ def test_names_that_are_taken_are_left_alone():
     text = CONV.format(nodes="w_tiles = Conv(x, w, b) w_index = Relu(w_tiles) y = Neg(w_index)")
     written = write_forms(_emptied(text, layer), [(layer, "densify")])
     onnx.checker.check_model(written, full_check=True)
-    assert {"w_tiles_2", "w_index_2"} <= {t.name for t in written.graph.initializer}
+    assert {"w_tiles__2", "w_index__2"} <= {t.name for t in written.graph.initializer}
