@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.kernels import Activation, Window, attach, build, conv_node, matmul_node, reference, register
 from onnxprune.kernels.compilation import cache_path
+from onnxprune.runtime.values import from_ort_value, to_ort_values
 
 __all__ = [
     "ELEMENTS",
@@ -25,11 +27,15 @@ __all__ = [
     "activation",
     "kernel_library",
     "model_of",
+    "run_session",
     "session_of",
 ]
 
 PARAMETERS = {"alpha": 0.2, "beta": 0.4, "min": -0.5, "max": 0.75}
-ELEMENTS = {np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in ("float16", "float32", "float64")}
+ELEMENTS = {
+    np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t))
+    for t in ("float16", "float32", "float64", ml_dtypes.bfloat16)
+}
 
 
 @cache
@@ -238,3 +244,10 @@ def session_of(
     if kernels:
         assert register(options, strict=True, library=library or kernel_library())
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: ort.InferenceSession, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Returns the only output; arrays that are no inputs of the session are left out."""
+    fed = {value.name: arrays[value.name] for value in session.get_inputs()}
+    (found,) = session.run_with_ort_values(None, to_ort_values(fed))
+    return from_ort_value(found)
