@@ -23,11 +23,11 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.core.tiling import TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
-from onnxprune.kernels import available
+from onnxprune.kernels import available_for
 from onnxprune.kernels.rewrite import chain_of, pack_layers, packing_obstacle
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import LatencyOptions, capture, measure
+from onnxprune.runtime import LatencyOptions, capture, measure, resolve_provider
 
 __all__ = ["LayerForm", "UseBlockSparse", "When"]
 
@@ -107,7 +107,7 @@ class UseBlockSparse(Pass):
             rows = compared("slim model = the same with block-sparse operators", slim, found, bench, self.seed)
             check_rows(rows, certificate.tolerance)
             certificate = replace(certificate, rows=(*certificate.rows, *rows))
-        self._say(forms, bench)
+        self._say(forms, found, bench)
         return {"slim": found, "certificate": certificate, "layer_forms": tuple(forms)}
 
     def _forms(
@@ -143,11 +143,10 @@ class UseBlockSparse(Pass):
             forms.append(LayerForm(layer, "block-sparse" if gains else "dense", ratio, slow))
         return forms
 
-    @staticmethod
-    def _say(forms: Sequence[LayerForm], bench: Bench) -> None:
+    def _say(self, forms: Sequence[LayerForm], found: Model, bench: Bench) -> None:
         packed = [form for form in forms if form.form == "block-sparse"]
-        how = available()
         if packed:
+            how = available_for([resolve_provider(self.provider)], found.to_proto())
             by = f"by kernels ({how.isa})" if how else f"by their bodies in standard operators. {how.reason}"
             bench.note(
                 f"{len(packed)} of {len(forms)} tiled layers are block-sparse operators, which onnxruntime computes "

@@ -15,7 +15,7 @@ from onnxprune.kernels.activation import ACTIVATIONS, ActivationName
 from onnxprune.kernels.bodies import conv_body, matmul_body
 from onnxprune.kernels.nodes import CONV, DOMAIN, MATMUL, VERSION
 
-__all__ = ["attach", "functions"]
+__all__ = ["attach", "functions", "own_nodes"]
 
 _FUNCTIONS_SINCE_IR = 8
 _MATMUL_SIZES = ("in_features", "out_features", "block_k")
@@ -65,6 +65,16 @@ def attach(model: onnx.ModelProto) -> int:
     if made:
         model.ir_version = max(model.ir_version, _FUNCTIONS_SINCE_IR)
     return len(made)
+
+
+def own_nodes(model: onnx.ModelProto) -> tuple[list[NodeProto], list[NodeProto]]:
+    """Returns the nodes of our domain in the main graph, and those in subgraphs and in functions of other domains."""
+    outer = [node for node in model.graph.node if node.domain == DOMAIN]
+    inner = [node for node in _walk(model.graph.node) if all(node is not other for other in outer)]
+    for function in model.functions:
+        if function.domain != DOMAIN:
+            inner += _walk(function.node)
+    return outer, inner
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[GraphProto]:

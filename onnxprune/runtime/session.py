@@ -57,8 +57,7 @@ def make_session(
     """
     providers = list(dict.fromkeys([resolve_provider(provider), CPU]))
     options = _options(threads, optimize)
-    if kernels and _has_own_operators(model):
-        register(options)
+    own = kernels and _has_own_operators(model)
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False
@@ -66,6 +65,8 @@ def make_session(
         content, data_folder = _content(model, folder, Path(scratch))
         if data_folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
+        if own:
+            register(options, providers=providers, model=Path(content) if isinstance(content, str) else content)
         try:
             with newest_opsets_allowed():
                 return ort.InferenceSession(content, options, providers=providers)

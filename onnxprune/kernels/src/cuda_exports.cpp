@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda_kernel.h"
+#include "cuda_layer.h"
 #include "cuda_program.h"
 #include "export.h"
 
@@ -81,6 +82,11 @@ ONNXPRUNE_EXPORT int onnxprune_cuda_prepare(int number, int multiplied, char* te
     products(found, static_cast<Multiplied>(multiplied));
     copies(found, static_cast<Multiplied>(multiplied));
   });
+}
+
+// Returns which of the shapes of blocks computes a layer, for measurements.
+ONNXPRUNE_EXPORT int onnxprune_cuda_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors) {
+  return onnxprune::cuda::choose_shape(rows, outputs, width, processors);
 }
 
 // Returns 1 where the kernels cover a layer, else 0 and why not. `type` is the element type as ONNX counts them;

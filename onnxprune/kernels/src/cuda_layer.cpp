@@ -57,19 +57,20 @@ void launch(const Device& device, Handle stream, Handle function, std::array<std
                  "A CUDA kernel cannot be launched");
 }
 
-// Returns the shape that takes the least time, by a count of what blocks multiply and copy. A block of 16 × 32 copies
-// as much for a product as four blocks of 128 × 128, but there are 64 times as many to share between processors.
-int choose_shape(std::int64_t rows, const Tiling& tiling, int processors) {
-  const char* const wanted = std::getenv("ONNXPRUNE_CUDA_SHAPE");  // for measurements
+}  // namespace
+
+// By a count of what blocks multiply and copy. A block of 16 × 32 copies several times as much for a product as one of
+// 128 × 128, but there are 32 times as many to share between processors.
+int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors) {
+  const char* const wanted = std::getenv("ONNXPRUNE_CUDA_SHAPE");  // for tests and measurements
   constexpr std::int64_t kCopied = 24, kBegun = 512;
   int best = -1;
   std::int64_t least = std::numeric_limits<std::int64_t>::max();
   for (int i = 0; i < kShapeCount; ++i) {
     const BlockShape& shape = kShapes[i];
-    if (tiling.width % shape.outputs != 0) continue;
-    const std::string name = std::to_string(shape.rows) + "x" + std::to_string(shape.outputs);
-    if (wanted != nullptr && name == wanted) return i;
-    const std::int64_t blocks = divide_up(rows, shape.rows) * divide_up(tiling.outputs, shape.outputs);
+    if (width % shape.outputs != 0) continue;
+    if (wanted != nullptr && std::to_string(shape.rows) + "x" + std::to_string(shape.outputs) == wanted) return i;
+    const std::int64_t blocks = divide_up(rows, shape.rows) * divide_up(outputs, shape.outputs);
     const std::int64_t block = shape.rows * shape.outputs + kCopied * (shape.rows + shape.outputs) + kBegun;
     const std::int64_t time = divide_up(blocks, processors) * block;
     if (time < least) {
@@ -79,8 +80,6 @@ int choose_shape(std::int64_t rows, const Tiling& tiling, int processors) {
   }
   return best;
 }
-
-}  // namespace
 
 DeviceLayer::DeviceLayer(const Info& info, const Tiling& tiling, const Geometry& geometry, const Activation& activation,
                          const Tensor& weight, const std::int64_t* index)
@@ -210,7 +209,7 @@ void DeviceLayer::run(const Context& context, const Batch& batch, const Tensor& 
   layer.planar = geometry_.planar ? 1 : 0;
   const std::int64_t line = geometry_.planar ? batch.pixels() : tiling_.outputs;
   layer.vectors = line * element_bytes() % kChunkBytes == 0 && aligned(y.data) ? 1 : 0;
-  const int chosen = choose_shape(rows, tiling_, device_->processors);
+  const int chosen = choose_shape(rows, tiling_.outputs, tiling_.width, device_->processors);
   const BlockShape& shape = kShapes[chosen];
   const std::int64_t blocks = divide_up(rows, shape.rows) * divide_up(tiling_.outputs, shape.outputs);
   narrowed(blocks, "The output");

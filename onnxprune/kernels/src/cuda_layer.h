@@ -32,6 +32,10 @@ struct Batch {
   std::int64_t pixels() const { return output[0] * output[1] * output[2]; }
 };
 
+// Returns the place in kShapes of the blocks that take the least time, as far as is known, for a tile width and a number
+// of rows and outputs; negative where tiles are too narrow for all.
+int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors);
+
 class DeviceLayer {
  public:
   // `index` lies in the host's memory, the weight in the device's. Throws BadInput and Unavailable.
