@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +18,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.kernels import Activation, Window, attach, build, conv_node, matmul_node, reference, register
 from onnxprune.kernels.compilation import cache_path
-from onnxprune.runtime.values import from_ort_value, to_ort_values
 
 __all__ = [
     "ELEMENTS",
@@ -247,7 +247,20 @@ def session_of(
 
 
 def run_session(session: ort.InferenceSession, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Returns the only output; arrays that are no inputs of the session are left out."""
-    fed = {value.name: arrays[value.name] for value in session.get_inputs()}
-    (found,) = session.run_with_ort_values(None, to_ort_values(fed))
-    return from_ort_value(found)
+    """Returns the only output; arrays that are no inputs of the session are left out.
+
+    bfloat16 is numpy's only through ml_dtypes, which onnxruntime does not know.
+    """
+    fed = {value.name: _ort_value(np.ascontiguousarray(arrays[value.name])) for value in session.get_inputs()}
+    (found,) = session.run_with_ort_values(None, fed)
+    if found.element_type() != TensorProto.BFLOAT16:
+        return np.asarray(found.numpy())
+    shape = found.shape()
+    content = ctypes.string_at(found.data_ptr(), 2 * int(np.prod(shape)))
+    return np.frombuffer(content, ml_dtypes.bfloat16).reshape(shape)
+
+
+def _ort_value(array: NDArray[Any]) -> ort.OrtValue:
+    if array.dtype != ml_dtypes.bfloat16:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), TensorProto.BFLOAT16)

@@ -21,7 +21,7 @@ from onnxprune.kernels.activation import ACTIVATIONS
 from onnxprune.kernels.attach import own_nodes
 from onnxprune.kernels.nodes import CONV, DOMAIN, MATMUL, VERSION
 
-__all__ = ["CUDA", "CudaState", "Provider", "cuda_obstacle", "cuda_state", "nvrtc_files"]
+__all__ = ["CUDA", "CudaState", "Provider", "cuda_obstacle", "cuda_state", "nvrtc_files", "provider_settings"]
 
 CUDA = "CUDAExecutionProvider"
 Provider: TypeAlias = str | tuple[str, Mapping[str, Any]]
@@ -179,7 +179,7 @@ def _label(node: NodeProto) -> str:
 
 
 def nvrtc_files() -> Sequence[str]:
-    """Returns where the packages of pip may have put NVRTC, the newest first."""
+    """Returns the files in which packages of pip hold NVRTC, the newest first."""
     found = importlib.util.find_spec("nvidia")
     roots = found.submodule_search_locations if found is not None else None
     files = [file for root in roots or () for file in Path(root).glob("*/lib/libnvrtc.so.*")]

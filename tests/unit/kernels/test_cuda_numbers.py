@@ -11,40 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from block_sparse_cases import ConvCase, MatMulCase, activation, model_of, run_session, session_of
+from cuda_cases import CONVS, MATMULS, TOLERANCE, of_element
 from cuda_emulation import ELEMENTS, emulator, selected
 
 from onnxprune.kernels import ACTIVATIONS, Window
 
-# Rounding of the output, or for tf32 of inputs and weights, relative to the largest value.
-TOLERANCE = {"float16": 1e-3, "bfloat16": 8e-3, "tf32": 1.5e-3, "float32": 2e-6}
 SHAPES = ["128x128", "128x64", "128x32", "64x64", "32x64", "16x32"]
-MATMULS = [
-    MatMulCase(tiles=2, width=128, block=16, kept=5, inputs=160, lead=(130,)),
-    MatMulCase(tiles=3, width=64, block=8, kept=7, inputs=64, lead=(2, 3, 11)),
-    MatMulCase(tiles=2, width=256, block=32, kept=3, inputs=128, lead=(17,)),
-    MatMulCase(tiles=3, width=32, block=24, kept=3, inputs=96, lead=(150,)),
-    MatMulCase(tiles=2, width=128, block=8, kept=17, inputs=136, lead=(70,), cut=100),  # outputs 16 bytes do not fill
-    MatMulCase(tiles=2, width=64, block=16, kept=3, inputs=40, lead=(5,)),  # the last block is cut short
-    MatMulCase(tiles=2, width=64, block=16, kept=4, inputs=61, lead=(9,), cut=1),  # rows of x are not aligned
-    MatMulCase(tiles=1, width=64, block=8, kept=1, inputs=3, lead=()),
-    MatMulCase(tiles=2, width=64, block=64, kept=20, inputs=1280, lead=(33,)),  # many steps
-    MatMulCase(tiles=9, width=32, block=8, kept=2, inputs=40, lead=(1200,)),  # several groups of blocks
-]
-CONVS = [
-    ConvCase(tiles=2, width=64, block=8, kept=2, inputs=24, image=(9, 7)),
-    ConvCase(tiles=2, width=32, block=16, kept=2, inputs=32, image=(8, 8)),  # planes that 16 bytes fill
-    ConvCase(tiles=1, width=128, block=8, kept=3, inputs=24, image=(6, 6), window=Window((1, 1)), batch=5),
-    ConvCase(tiles=2, width=64, block=8, kept=2, inputs=21, image=(11, 9), cut=7, bias=False),
-    ConvCase(tiles=1, width=64, block=8, kept=2, inputs=16, image=(11, 9), window=Window((5, 3), (0, 2, 3, 1), (3, 1))),
-    ConvCase(tiles=1, width=64, block=8, kept=2, inputs=16, image=(12, 13), window=Window((3, 3), (), (), (2, 3))),
-    ConvCase(tiles=1, width=64, block=8, kept=1, inputs=8, image=(9, 9), window=Window((2, 2), (5, 5, 6, 6), (3, 3))),
-    ConvCase(tiles=1, width=32, block=8, kept=9, inputs=72, image=(15, 15), window=Window((3, 3), (1,) * 4, (2, 2))),
-    ConvCase(tiles=2, width=32, block=8, kept=2, inputs=24, image=(31,), window=Window((5,), (2, 2), (2,))),
-    ConvCase(tiles=1, width=64, block=8, kept=2, inputs=24, image=(4, 5, 6), window=Window((3, 3, 3), (1,) * 6)),
-    ConvCase(
-        tiles=1, width=32, block=8, kept=8, inputs=70, image=(3, 4, 5), window=Window((2, 3, 1), (1,) * 6, (1, 2, 2))
-    ),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +27,10 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONNXPRUNE_CUDA_TF32", "0")
 
 
-def of_element(case: Any, element: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def for_element(case: Any, element: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns the case with what is multiplied so."""
     monkeypatch.setenv("ONNXPRUNE_CUDA_TF32", "1" if element == "tf32" else "0")
-    return replace(case, dtype="float32" if element == "tf32" else element)
+    return of_element(case, element)
 
 
 def session_for(case: MatMulCase | ConvCase, arrays: dict[str, Any], **options: Any) -> Any:
@@ -85,13 +57,13 @@ def compare(found: Any, expected: Any, element: str, what: str = "") -> None:
 @pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("case", MATMULS, ids=lambda c: f"{c.block}x{c.width}-{c.inputs}to{c.outputs}-{c.lead}")
 def test_matmul_equals_the_reference(case: MatMulCase, element: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(of_element(case, element, monkeypatch), element)
+    check(for_element(case, element, monkeypatch), element)
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("case", CONVS, ids=lambda c: f"{c.block}x{c.width}-{c.image}-k{c.window.kernel_shape}")
 def test_conv_equals_the_reference(case: ConvCase, element: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(of_element(case, element, monkeypatch), element)
+    check(for_element(case, element, monkeypatch), element)
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
@@ -100,16 +72,16 @@ def test_every_shape_of_blocks_equals_the_reference(shape: str, element: str, mo
     monkeypatch.setenv("ONNXPRUNE_CUDA_SHAPE", shape)
     width = max(32, int(shape.partition("x")[2]))
     matmul = MatMulCase(tiles=2, width=width, block=8, kept=21, inputs=200, lead=(140,), cut=3, act="Relu")
-    check(of_element(matmul, element, monkeypatch), element)
+    check(for_element(matmul, element, monkeypatch), element)
     conv = ConvCase(tiles=2, width=width, block=8, kept=3, inputs=32, image=(12, 12), window=Window((3, 3), (1,) * 4))
-    check(of_element(conv, element, monkeypatch), element)
+    check(for_element(conv, element, monkeypatch), element)
 
 
 @pytest.mark.parametrize("element", ["float16", "float32"])
 @pytest.mark.parametrize("act", list(ACTIVATIONS))
 def test_activations_equal_the_reference(act: str, element: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(replace(of_element(MATMULS[6], element, monkeypatch), act=act), element)
-    check(replace(of_element(CONVS[1], element, monkeypatch), act=act), element)
+    check(replace(for_element(MATMULS[6], element, monkeypatch), act=act), element)
+    check(replace(for_element(CONVS[1], element, monkeypatch), act=act), element)
 
 
 @pytest.mark.parametrize("act", list(ACTIVATIONS))
@@ -195,7 +167,7 @@ def test_random_layers_equal_the_reference(seed: int, element: str, monkeypatch:
     monkeypatch.setenv("EMULATED_PROCESSORS", str(rng.choice([1, 4, 100])))
     if rng.integers(2):
         lead = tuple(int(n) for n in rng.integers(1, 30, int(rng.integers(0, 3))))
-        check(of_element(MatMulCase(**sizes, lead=lead), element, monkeypatch), element)
+        check(for_element(MatMulCase(**sizes, lead=lead), element, monkeypatch), element)
         return
     rank = int(rng.integers(1, 4))
     kernel, strides, dilations = (
@@ -204,7 +176,7 @@ def test_random_layers_equal_the_reference(seed: int, element: str, monkeypatch:
     pads = tuple(int(n) for n in rng.integers(0, 3, 2 * rank))
     image = tuple(int(n) for n in rng.integers(5, 12 if rank < 3 else 7, rank))
     case = ConvCase(**sizes, image=image, window=Window(kernel, pads, strides, dilations), bias=bool(rng.integers(2)))
-    check(of_element(case, element, monkeypatch), element)
+    check(for_element(case, element, monkeypatch), element)
 
 
 @pytest.mark.parametrize("act", list(ACTIVATIONS))
