@@ -1,7 +1,8 @@
 // A CUDA driver and an NVRTC whose device is emulated: the host's memory is the device's.
 //
 // EMULATED_ARCHITECTURE is what the device says it is (90), EMULATED_NVRTC_FAILS makes compiling fail,
-// EMULATED_PROCESSORS is the number of its processors (4). `emulated_compilations` counts.
+// EMULATED_NVRTC_KNOWS is the newest architecture that NVRTC knows beside 50 (120), EMULATED_PROCESSORS is the number of
+// processors (4). `emulated_compilations` counts, `emulated_option` is the first of the last compilation.
 #include <cstdio>
 #include <cstdlib>
 #include <algorithm>
@@ -245,6 +246,7 @@ int number_of(const char* name, int otherwise) {
 
 std::mutex launching;
 int compilations = 0;
+std::string first_option;
 std::vector<std::pair<int, std::string>> functions;  // handles count from 1
 
 struct Program {
@@ -323,6 +325,7 @@ int nvrtcDestroyProgram(void** program) { return delete static_cast<Program*>(*p
 int nvrtcCompileProgram(void* made, int count, const char* const* options) {
   auto& program = *static_cast<Program*>(made);
   ++compilations;
+  first_option = count > 0 ? options[0] : "";
   if (number_of("EMULATED_NVRTC_FAILS", 0) != 0) return program.log = "it was told\nto fail", kCompilation;
   for (int i = 0; i < count; ++i) {
     int element = 0;
@@ -343,6 +346,14 @@ int nvrtcGetProgramLog(void* program, char* to) {
   return std::strcpy(to, static_cast<Program*>(program)->log.c_str()), kSuccess;
 }
 
+int nvrtcGetNumSupportedArchs(int* count) { return *count = 8, kSuccess; }
+int nvrtcGetSupportedArchs(int* architectures) {
+  const int known[] = {50, 75, 80, 86, 89, 90, 100, 120}, newest = number_of("EMULATED_NVRTC_KNOWS", 120);
+  for (int i = 0; i < 8; ++i) architectures[i] = std::min(known[i], newest);
+  return kSuccess;
+}
+
+const char* emulated_option() { return first_option.c_str(); }
 int emulated_compilations() { return compilations; }
 
 }  // extern "C"

@@ -160,6 +160,26 @@ def test_state_tells_versions_and_device(library: Path) -> None:
     assert (found.driver, found.nvrtc, found.device, found.architecture) == ("99.0", "13.0", "Emulated device", 90)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "newest", "option"),
+    [(90, 120, "sm_90"), (86, 120, "sm_86"), (103, 120, "compute_100"), (120, 90, "compute_90")],
+)
+def test_devices_that_nvrtc_does_not_know_get_what_the_driver_compiles(
+    architecture: int, newest: int, option: str, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMULATED_ARCHITECTURE", str(architecture))
+    monkeypatch.setenv("EMULATED_NVRTC_KNOWS", str(newest))
+    assert obstacle(COVERED, library) == ""
+    emulated = ctypes.CDLL(str(emulator()))
+    emulated.emulated_option.restype = ctypes.c_char_p
+    assert emulated.emulated_option().decode() == f"--gpu-architecture={option}"
+
+
+def test_nvrtc_that_knows_no_such_device_is_named(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMULATED_NVRTC_KNOWS", "75")
+    assert "does not know architecture 90" in obstacle(COVERED, library)
+
+
 @pytest.mark.parametrize("source", ["proto", "bytes", "path"])
 def test_sessions_on_cuda_get_the_kernels_where_all_is_covered(source: str, library: Path, tmp_path: Path) -> None:
     model = model_of(COVERED, COVERED.arrays())
