@@ -17,6 +17,7 @@ import itertools
 import json
 import platform
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -81,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
             document[name] = step(clock)
-        except Exception as error:  # noqa: BLE001 - a machine is lent for minutes: what else works is worth knowing
+        except Exception as error:  # noqa: BLE001 - what else works is worth knowing
             document[name] = {"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         document[name]["seconds"] = round(time.monotonic() - start, 1)
         document["left_out"] = clock.left_out
@@ -159,7 +160,9 @@ def check_sessions(clock: Clock) -> dict[str, Any]:
         arrays = chosen.arrays()
         session = _session(chosen, arrays, element, profiled=True)
         found, expected = run_session(session, arrays).astype(np.float64), chosen.expected(arrays)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        profile = Path(session.end_profiling())
+        events = json.loads(profile.read_text(encoding="utf-8"))
+        profile.unlink()
         where = {e["args"].get("provider") for e in events if "BlockSparse" in e.get("args", {}).get("op_name", "")}
         if where != {"CUDAExecutionProvider"}:
             elsewhere.append([repr(chosen), sorted(map(str, where))])
@@ -270,7 +273,7 @@ def _session(case: Any, arrays: dict[str, Any], element: str, *, profiled: bool 
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_profiling = profiled
-    options.profile_file_prefix = "/tmp/onnxprune-profile"
+    options.profile_file_prefix = str(Path(tempfile.gettempdir()) / "onnxprune-profile")
     register(options, strict=True, providers=providers, model=model)
     return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
 
