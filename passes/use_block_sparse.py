@@ -27,12 +27,13 @@ from onnxprune.core.tile_options import When
 from onnxprune.core.tiling import FORMS, CutLayer, Form, TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
-from onnxprune.kernels import available
+from onnxprune.kernels import available_for
 from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import ModelSource, Ratio, fastest, measure
+from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_provider
 from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
+from onnxprune.runtime.providers import CPU
 
 __all__ = ["LayerForm", "UseBlockSparse"]
 
@@ -111,7 +112,7 @@ class UseBlockSparse(Pass):
             rows = compared("slim model = the same with block-sparse operators", slim, found, bench, self.seed)
             check_rows(rows, certificate.tolerance)
             certificate = replace(certificate, rows=(*certificate.rows, *rows))
-        _say(forms, bench)
+        _say(forms, found, resolve_provider(self.provider), bench)
         return {"slim": found, "certificate": certificate, "layer_forms": tuple(forms)}
 
     def _fastest(
@@ -121,7 +122,7 @@ class UseBlockSparse(Pass):
         feeds = timing_feeds(bench, slim, self.seed)
         options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
         timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
-        alone = [_best(proto, layer, timing) for layer in layers]
+        alone = [_best(proto, layer, timing, options.provider) for layer in layers]
         expanded = [_fixed(proto, layer, "densify") for layer in layers]
         plans = {_CHOSEN: alone, _DENSIFY: expanded}
         written = {name: _written(slim, proto, forms) for name, forms in plans.items()}
@@ -145,10 +146,12 @@ class UseBlockSparse(Pass):
         ], written.get(kept, slim)
 
 
-def _best(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming) -> LayerForm:
+def _best(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming, provider: str) -> LayerForm:
     """Returns a layer in the form that is fastest alone."""
     obstacles = {form: form_obstacle(proto, layer, form) for form in FORMS}
-    if not available():
+    # on a device the kernels do not cover every layer, so that they are asked about this one
+    asked = write_forms(proto, [(layer, "kernel")]) if provider != CPU and not obstacles["kernel"] else None
+    if not available_for([provider], asked):
         obstacles["kernel"] = obstacles["kernel"] or "the kernels do not run here"
     possible = [form for form in FORMS if not obstacles[form]]
     if possible == ["dense"]:
@@ -174,10 +177,11 @@ def _written(slim: Model, proto: onnx.ModelProto, forms: Sequence[LayerForm]) ->
     return load_model(write_forms(proto, tiled))
 
 
-def _say(forms: Sequence[LayerForm], bench: Bench) -> None:
-    counts, how = Counter(form.form for form in forms), available()
+def _say(forms: Sequence[LayerForm], found: Model, provider: str, bench: Bench) -> None:
+    counts = Counter(form.form for form in forms)
     packed = counts["kernel"] + counts["body"]
     if counts["kernel"]:
+        how = available_for([provider], found.to_proto() if provider != CPU else None)
         by = f"by kernels ({how.isa})" if how else f"by their bodies in standard operators. {how.reason}"
         bench.note(
             f"{counts['kernel']} of {len(forms)} tiled layers are block-sparse operators, which onnxruntime computes "

@@ -17,7 +17,7 @@ from onnxprune.kernels.bodies import conv_body, matmul_body
 from onnxprune.kernels.nodes import CONV, DOMAIN, MATMUL, PORTABLE, UNPACK_CONV, UNPACK_MATMUL, VERSION
 from onnxprune.kernels.unpacking import UNPACK_ATTRIBUTES, unpack_conv_body, unpack_matmul_body
 
-__all__ = ["attach", "functions"]
+__all__ = ["attach", "functions", "own_nodes"]
 
 _FUNCTIONS_SINCE_IR = 8
 _OURS = (DOMAIN, PORTABLE)
@@ -73,6 +73,16 @@ def _import(holder: onnx.ModelProto | FunctionProto, domains: set[str]) -> None:
     """Has a model or a function import domains of ours."""
     known = {entry.domain for entry in holder.opset_import}
     holder.opset_import.extend(helper.make_opsetid(domain, VERSION) for domain in sorted(domains - known))
+
+
+def own_nodes(model: onnx.ModelProto) -> tuple[list[NodeProto], list[NodeProto]]:
+    """Returns the nodes of our kernels' domain in the main graph, and those in subgraphs and in others' functions."""
+    outer = [node for node in model.graph.node if node.domain == DOMAIN]
+    inner = [node for node in _walk(model.graph.node) if all(node is not other for other in outer)]
+    for function in model.functions:
+        if function.domain not in _OURS:
+            inner += _walk(function.node)
+    return outer, [node for node in inner if node.domain == DOMAIN]
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[GraphProto]:

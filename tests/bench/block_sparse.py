@@ -3,6 +3,7 @@
     python -m tests.bench.block_sparse [--json FILE] [--family matmul|conv] [--net resnet18] [--threads 1,2]
                                        [--sparsities 0.5,0.9] [--rows 32,128,512] [--blocks 16x128,1x32]
                                        [--shapes 768x3072] [--seconds S]
+                                       [--provider cpu|cuda] [--elements float16,bfloat16,tf32]
     python -m tests.bench.block_sparse --print FILE
 
 Without --family and --net all of them are measured. FILE holds what is done so far, and --print gives the tables of
@@ -17,6 +18,8 @@ tile. Ratios are dense time over sparse time, above 1 is faster.
 On one thread a sample is CPU time of the thread, which other load on the machine disturbs less than wall time (but
 caches, clock and a core's other hardware thread are shared all the same); on more it is wall time. Inputs and outputs
 are bound beforehand. A ratio is that of medians; the spread is the interquartile range of the ratios of single rounds.
+
+`--provider cuda` measures on a device, in the elements that are named, beside cuBLAS (see `block_sparse_cuda.py`).
 """
 
 from __future__ import annotations
@@ -53,6 +56,9 @@ MATMUL_SHAPES = "768x3072,3072x768,512x512,4096x4096"
 CONV_SHAPES = "64x56,128x28,256x14,512x7"
 MATMUL_BLOCKS = "16x128,1x32"
 CONV_BLOCKS = "1x8,8x32"
+CUDA_BLOCKS = "16x128,16x64"
+CUDA_CONV_BLOCKS = "16x64"
+CUDA_SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 CHAIN = 4
 NET_SPARSITIES = [0.75]
 NET_LONGER = 8.0
@@ -285,12 +291,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--print", type=Path, metavar="FILE")
+    parser.add_argument("--provider", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--elements", type=lambda text: text.split(","), default=["float16", "bfloat16", "tf32"])
     options = parser.parse_args(words)
     if options.print:
         document = json.loads(options.print.read_text(encoding="utf-8"))
         print(tables([Measured(**each) for each in document["results"]]))
         print(_said(document["environment"]))
         return 0
+    if options.provider == "cuda":
+        return _main_on_cuda(options)
     path = cache_path()
     library = path if path.is_file() else build()
     found: list[Measured] = []
@@ -330,6 +340,29 @@ def _work(options: argparse.Namespace, library: Path) -> Iterator[Callable[[], l
 
 def _said(environment: Mapping[str, Any]) -> str:
     return "\n" + ", ".join(f"{name} {value}" for name, value in environment.items())
+
+
+def _main_on_cuda(options: argparse.Namespace) -> int:
+    """Measures on a device and prints a table."""
+    from tests.bench import block_sparse_cuda  # PyTorch with CUDA is needed only here
+    from tests.bench.gpu_session import look, pivot
+
+    environment, found = look(), []
+    for family, element in itertools.product(options.family or ["matmul", "conv"], options.elements):
+        matmul = family == "matmul"
+        measure_one = block_sparse_cuda.measure_matmul if matmul else block_sparse_cuda.measure_conv
+        shapes = options.shapes or _pairs(MATMUL_SHAPES if matmul else CONV_SHAPES)
+        blocks = options.blocks or _pairs(CUDA_BLOCKS if matmul else CUDA_CONV_BLOCKS)
+        rows = options.rows or ([16, 128, 1024, 8192] if matmul else [1, 32])
+        for shape, block, sparsity in itertools.product(shapes, blocks, options.sparsities or CUDA_SPARSITIES):
+            found += measure_one(element, shape, block, sparsity, rows, seconds=options.seconds, bodies=True)
+            print(*found[-2 * len(rows) :], sep="\n", file=sys.stderr)
+    document = {"environment": environment, "results": [asdict(m) for m in found]}
+    print(*pivot(document["results"], ("family", "variant", "element", "shape", "block", "rows"), "ratio"), sep="\n")
+    print("\n" + ", ".join(f"{name} {value}" for name, value in environment.items()))
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
