@@ -7,9 +7,8 @@ from xml.etree import ElementTree
 
 from onnxprune.core.gate import METRICS
 from onnxprune.report.schema import GateRecord, Report
-from onnxprune.report.write import write_text
 
-__all__ = ["junit_text", "write_junit"]
+__all__ = ["junit_text"]
 
 
 def junit_text(report: Report) -> str:
@@ -49,12 +48,3 @@ def _add(suite: ElementTree.Element, gate: GateRecord) -> None:
 def _plain(text: str) -> str:
     """Returns a text without the control characters that XML has no form for."""
     return "".join(character for character in text if character >= " " or character in "\t\n")
-
-
-def write_junit(report: Report, path: Path) -> None:
-    """Writes the gates of `report` to `path`, whole or not at all.
-
-    Raises:
-        OutputError: when the place cannot be written.
-    """
-    write_text(path, junit_text(report))

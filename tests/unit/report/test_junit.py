@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-import pytest
+from click.testing import CliRunner
 
-from onnxprune.core.errors import OutputError
-from onnxprune.report.junit import junit_text, write_junit
+from onnxprune.cli.main import cli
+from onnxprune.report.junit import junit_text
 from onnxprune.report.schema import GateRecord, ModelRecord, Report
 
 GATES = (
@@ -41,8 +41,13 @@ def test_a_run_without_gates_has_an_empty_suite():
     assert not list(suite.iter("testcase"))
 
 
-def test_the_file_is_written_whole(tmp_path):
-    write_junit(REPORT, tmp_path / "gates.xml")
+def test_the_report_command_writes_it(tmp_path):
+    source = tmp_path / "s.report.json"
+    source.write_text(REPORT.to_json(), encoding="utf-8")
+    written = CliRunner().invoke(cli, ["report", str(source), "-o", str(tmp_path / "gates.xml")])
+    assert written.exit_code == 0, written.output
     assert (tmp_path / "gates.xml").read_text(encoding="utf-8") == junit_text(REPORT)
-    with pytest.raises(OutputError):
-        write_junit(REPORT, tmp_path / "none" / "gates.xml")
+    several = CliRunner().invoke(cli, ["report", str(source), str(source), "-o", str(tmp_path / "both.xml")])
+    assert several.exit_code == 2
+    assert "gates of one run" in several.output
+    assert not (tmp_path / "both.xml").exists()
