@@ -47,9 +47,8 @@ def report(files: tuple[Path, ...], out: tuple[Path, ...], as_json: bool, verbos
     """
     for path in out:
         if path.suffix.lower() not in _SUFFIXES:
-            raise UsageError(
-                f"--out {path}: end it in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}; the ending says what is written."
-            )
+            endings = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+            raise UsageError(f"--out {path}: end it in {endings}; the ending says what is written.")
     # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.report.comparison import compare_runs
     from onnxprune.report.schema import Curve
