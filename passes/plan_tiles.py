@@ -76,7 +76,8 @@ class PlanTiles(Pass):
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
-        allocator: Name of the allocator. What one that learns found for channels and tiles together is kept to.
+        allocator: Name of the allocator; "auto" is "dsa" where densities can learn, "knapsack" where entries are
+            scored by losses, else "global". What one that learns found for channels and tiles together is kept to.
         block: Inputs and outputs of a block; None for what suits the operator.
         saliency: What an entry is worth: "magnitude", "fisher" (what the outputs lose with it, on data), or "auto",
             which is fisher where there are data that the model can be differentiated on.
@@ -90,7 +91,7 @@ class PlanTiles(Pass):
     """
 
     budgets: tuple[Budget, ...]
-    allocator: str = "global"
+    allocator: str = "auto"
     block: BlockOption = None
     saliency: Saliency = "auto"
     permute: bool = True
@@ -137,20 +138,25 @@ class PlanTiles(Pass):
         self, bench: Bench, problem: Problem, layers: list[_Layer], matrices: Mapping[str, Floats], found: Found
     ) -> Allocation:
         """Returns how many blocks each layer keeps."""
-        if self.allocator not in LEARNING:
-            return ALLOCATORS.get(self.allocator)().solve(problem)
         levels, before = bench.find("tile_levels", TileLevels), bench.take("allocation", Allocation)
+        found_before = levels is not None and before.search is not None
+        name = self.allocator
+        if name == "auto":
+            name, does = _preferred(problem.unit, learns=found_before or self.learning is not None)
+            bench.note(f"The budget is shared out over tiles by {name}, {does}.")
+        if name not in LEARNING:
+            return ALLOCATORS.get(name)().solve(problem)
         if levels is not None:
             # channels have gone since, and with them blocks: what was learned are shares
             shares = {group.name: before.kept[group.name] / group.size for group in levels.groups}
             wanted = [layer.blocks * shares.get(level_name(layer.site), 1.0) for layer in layers]
             return allocate(problem, counts_worth(problem, np.array(wanted)))
         if self.learning is None:
-            raise InternalError(f"{self.allocator} has to be told how to learn")
+            raise InternalError(f"{name} has to be told how to learn")
         ground = Ground.of(bench, bench.take("slim", Model), self.learning, batchnorm=self.batchnorm)
         gates = tuple(_gate(layer, matrices[layer.site.weight], found) for layer in layers)
         searcher = ground.searcher(bench, BlockGates(gates), self.ratios)
-        return ALLOCATORS.get(self.allocator)().solve(replace(problem, searcher=searcher))
+        return ALLOCATORS.get(name)().solve(replace(problem, searcher=searcher))
 
     def _layers(self, bench: Bench, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
@@ -254,6 +260,15 @@ def take_free_orders(bench: Bench) -> FreeOrders:
         bench.take("analysis", Analysis),
         bench.take("plan", Plan),
     )
+
+
+def _preferred(unit: Unit, *, learns: bool) -> tuple[str, str]:
+    """Returns the allocator that is taken when none is asked for, and what it does, to follow its name."""
+    if learns:
+        return "dsa", "whose densities learn on the data"
+    if unit == "loss":
+        return "knapsack", "which weighs what blocks cost against what the outputs lose with them"
+    return "global", "one threshold over what blocks are worth within their layers"
 
 
 def _gate(layer: _Layer, matrix: Floats, found: Found) -> BlockGate:

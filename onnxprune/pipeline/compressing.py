@@ -15,7 +15,6 @@ from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.result import Result
 from onnxprune.core.run import run_passes
-from onnxprune.core.search import LEARNING
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.graph import Model
 from onnxprune.passes.add_biases import AddBiases
@@ -257,13 +256,13 @@ def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
     else:
         plan = PlanTiles(
             recipe.budgets,
-            recipe.tile_allocator,
+            recipe.allocator,
             recipe.block_option,
             recipe.saliency,
             recipe.permute,
             recipe.seed,
             phase,
-            learning=_learning(recipe, phase) if recipe.allocator in LEARNING else None,
+            learning=_learning(recipe, phase) if recipe.tiles_learn else None,
             ratios=recipe.search_options,
             batchnorm=recipe.batchnorm,
         )

@@ -122,11 +122,9 @@ class Recipe(TrainingFields):
         return parse_n_of_m(self.block)
 
     @property
-    def tile_allocator(self) -> str:
-        """Name of the allocator that shares the budget out over tiles; one that learns does so for `pattern` tiles
-        alone, and else keeps to what it found for channels and tiles together.
-        """
-        return "global" if self.allocator == "auto" else self.allocator
+    def tiles_learn(self) -> bool:
+        """Whether densities of tiles are learned on data, without channels."""
+        return self.pattern == "tiles" and self._learning_follows
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -149,9 +147,11 @@ class Recipe(TrainingFields):
     @property
     def learns(self) -> bool:
         """Whether keep ratios of channels are learned on data."""
-        if self.pattern == "tiles":
-            return False
-        if self.allocator != "auto" or self.pattern == "both":
+        return self.pattern != "tiles" and self._learning_follows
+
+    @property
+    def _learning_follows(self) -> bool:
+        if self.allocator != "auto":
             return self.allocator in LEARNING
         if self.from_scratch or self.search_carry:
             return True
