@@ -112,6 +112,23 @@ def test_densities_are_learned(model, pattern, allocator):
         assert found["used"]["flops"] == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "global"),
+        ({"data": labelled(64), "epochs": 0}, "knapsack"),
+        ({"data": labelled(64), "epochs": 1, "batch_size": 32}, "dsa"),
+        pytest.param({"data": labelled(64), "epochs": 1, "batch_size": 32, "pattern": "both"}, "dsa",
+                     marks=pytest.mark.slow),
+    ],
+    ids=["no data", "no training", "training", "training both"],
+)  # fmt: skip
+def test_what_is_given_decides_how_tiles_are_shared_out(model, options, name):
+    report = _compress(model, allocator="auto", **options).report
+    assert any(f"shared out over tiles by {name}" in note for note in report["notes"])
+    assert (report["search"] is not None) == (name == "dsa")
+
+
 def test_what_a_search_found_for_channels_and_tiles_is_kept_to(model, monkeypatch):
     asked = []
 
