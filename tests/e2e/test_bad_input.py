@@ -27,6 +27,8 @@ NET = """net (float[N,3,8,8] image, float[16,3,3,3] w1, float[16] b1, float[24,1
   logits = Gemm<transB=1>(f, w3)
 }"""
 
+REPORTS = ("slim.report.html", "slim.report.json", "slim.report.md")
+
 pytestmark = pytest.mark.usefixtures("quick_latency")
 
 
@@ -100,7 +102,7 @@ def test_external_data_beside_the_model_is_read(net, out):
     externalize(net, "w.bin")
     result = invoke(net, "--flops", 0.6, "-o", out)
     assert result.exit_code == 0, result.output
-    assert {p.name for p in out.parent.iterdir()} == {"slim.onnx", "slim.onnx.data", "slim.report.json"}
+    assert {p.name for p in out.parent.iterdir()} == {"slim.onnx", "slim.onnx.data", *REPORTS}
 
 
 def test_missing_external_data(net, out):

@@ -28,7 +28,7 @@ def tiles_section(report: Report) -> Section | None:
         f"{len(report.tiles):,} layer{'' if len(report.tiles) == 1 else 's'}; {packed:,} "
         f"{'is' if packed == 1 else 'are'} computed block-sparse, the others dense with zeros."
     )
-    maps = [_map(t) for t in report.tiles if t.map]
+    maps = [_map(t) for t in report.tiles if any(t.map)]
     parts: list[Markup | None] = [paragraphs(said), _table(report.tiles)]
     if maps:
         parts.append(tag("h3", "Maps"))
