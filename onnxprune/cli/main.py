@@ -24,7 +24,7 @@ __all__ = ["cli", "main"]
 
 EPILOG = (
     "Exit codes: 0 done; 1 an input cannot be used; 2 usage; 3 a gate failed; 4 the pruned model does not equal the "
-    "masked original, nothing was written; 5 the budget cannot be met; 70 a bug in onnxprune; 130 interrupted. "
+    "masked original, no model was written; 5 the budget cannot be met; 70 a bug in onnxprune; 130 interrupted. "
     "Results go to stdout, progress and messages to stderr."
 )
 

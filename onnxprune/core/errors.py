@@ -77,7 +77,7 @@ class GateError(OnnxPruneError):
 
 
 class CertificateError(OnnxPruneError):
-    """The masked original and the pruned model disagree; nothing was written."""
+    """The masked original and the pruned model disagree; no model was written."""
 
     exit_code = 4
 

@@ -1,7 +1,7 @@
 """The report of a run that failed: what it had reached, and why it went no further.
 
-A run that is refused at its beginning, because a model or data cannot be used, leaves nothing, and neither does one
-that is interrupted, since it can go on. What fails later has told something by then.
+A run that is refused at its beginning, because a model or data cannot be used or an option makes no sense, leaves
+nothing, and neither does one that is interrupted, since it can go on. What fails later has told something by then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from onnxprune.core.budget import Budget
 from onnxprune.core.certificate import Certificate
-from onnxprune.core.errors import GateError, InternalError, Interrupted, OnnxPruneError, OutputError
+from onnxprune.core.errors import GateError, InternalError, Interrupted, OnnxPruneError, OutputError, UsageError
 from onnxprune.core.events import Event, EventHandler, Note, PassFinished, PassStarted
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, PassRecord
@@ -92,7 +92,7 @@ def failures_reported(
     """
     try:
         yield
-    except (GateError, Interrupted):
+    except (GateError, Interrupted, UsageError):
         raise
     except Exception as error:
         if asked.path is not None and begun in bench.artifacts and "original" in bench.artifacts:

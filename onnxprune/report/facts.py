@@ -85,9 +85,9 @@ def speed_words(latency: LatencyReport) -> str:
 
 def chance_points(evaluation: Evaluation) -> float | None:
     """Returns how many points of accuracy chance can make, or None where no answers differ or none were compared."""
-    if evaluation.agreement is None or evaluation.agreement >= 1.0 or not evaluation.labelled:
+    if evaluation.agreement is None or not 0.0 <= evaluation.agreement < 1.0 or evaluation.labelled <= 0:
         return None
-    return 196.0 * math.sqrt(max(0.0, 1.0 - evaluation.agreement) / evaluation.labelled)
+    return 196.0 * math.sqrt((1.0 - evaluation.agreement) / evaluation.labelled)
 
 
 def accuracy_missing(report: Report) -> str:

@@ -242,7 +242,11 @@ def test_case_12_failed_check_exits_four_and_writes_nothing(net, tmp_path, monke
     assert result.exit_code == CertificateError.exit_code == 4
     assert "masked original = pruned model" in " ".join(result.stderr.split())
     assert "'logits'" in result.stderr
-    assert list(folder.iterdir()) == []
+    # no model, and a report that says why
+    assert {p.name for p in folder.iterdir()} == {"slim.report.html", "slim.report.json", "slim.report.md"}
+    report = json.loads((folder / "slim.report.json").read_text())
+    assert (report["status"], report["failure"]["exit_code"], report["failure"]["during"]) == ("failed", 4, "certify")
+    assert report["output"] is None
 
 
 @QUICK

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from onnxprune.cli.main import cli
+from onnxprune.report.schema import read_report
 
 NET = """net (float[N,3,8,8] image, float[16,3,3,3] w1, float[16] b1, float[24,16,3,3] w2, float[24] b2, float[5,24] w3)
 => (float[N,5] logits) {
@@ -26,6 +27,8 @@ NET = """net (float[N,3,8,8] image, float[16,3,3,3] w1, float[16] b1, float[24,1
   f = Flatten(p)
   logits = Gemm<transB=1>(f, w3)
 }"""
+
+REPORTS = ("slim.report.html", "slim.report.json", "slim.report.md")
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
 
@@ -49,8 +52,11 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["compress", *map(str, arguments)])
 
 
-def check_refusal(result: Result, out: Path, code: int, *words: str) -> None:
-    """One paragraph with the given words on stderr, nothing on stdout, nothing written."""
+def check_refusal(result: Result, out: Path, code: int, *words: str, reported: bool = False) -> None:
+    """One paragraph with the given words on stderr, nothing on stdout, nothing written.
+
+    A run that failed once the model was analysed is `reported`: its report is all that is written.
+    """
     assert result.exit_code == code, f"exit {result.exit_code}: {result.output}"
     message = " ".join(result.stderr.split())
     assert "Traceback" not in result.output
@@ -59,7 +65,14 @@ def check_refusal(result: Result, out: Path, code: int, *words: str) -> None:
     assert result.stdout == ""
     if code not in (2, 130):
         assert message.count("error:") == 1
-    if out.parent.is_dir():
+    if reported:
+        assert {p.name for p in out.parent.iterdir()} == set(REPORTS)
+        report = read_report(out.with_name("slim.report.json"))
+        assert (report.status, report.output) == ("failed", None)
+        assert report.failure is not None
+        assert report.failure.exit_code == code
+        assert all(word in report.failure.message for word in words)
+    elif out.parent.is_dir():
         assert list(out.parent.iterdir()) == []
 
 
@@ -100,7 +113,7 @@ def test_external_data_beside_the_model_is_read(net, out):
     externalize(net, "w.bin")
     result = invoke(net, "--flops", 0.6, "-o", out)
     assert result.exit_code == 0, result.output
-    assert {p.name for p in out.parent.iterdir()} == {"slim.onnx", "slim.onnx.data", "slim.report.json"}
+    assert {p.name for p in out.parent.iterdir()} == {"slim.onnx", "slim.onnx.data", *REPORTS}
 
 
 def test_missing_external_data(net, out):
@@ -147,7 +160,7 @@ def test_weights_that_are_not_finite(net, out, value):
     ],
 )
 def test_budget_out_of_reach_or_meaningless(net, out, budget, code, words):
-    check_refusal(invoke(net, "--flops", budget, "-o", out), out, code, *words)
+    check_refusal(invoke(net, "--flops", budget, "-o", out), out, code, *words, reported=code == 5)
 
 
 def save(path: Path, **arrays: np.ndarray) -> Path:
@@ -234,7 +247,8 @@ def test_model_without_prunable_channels_is_an_error_with_reasons(tmp_path, out)
     path = tmp_path / "tiny.onnx"
     onnx.save(model_of("g (float[N,3,4,4] x, float[5,3,1,1] w) => (float[N,5,4,4] y) { y = Conv(x, w) }"), path)
     result = invoke(path, "--flops", 0.5, "-o", out)
-    check_refusal(result, out, 1, "No channel", "input 'x' of the model", "output 'y' of the model")
+    words = ("No channel", "input 'x' of the model", "output 'y' of the model")
+    check_refusal(result, out, 1, *words, reported=True)
 
 
 def test_unknown_option_and_missing_budget_are_usage_errors(net, out):

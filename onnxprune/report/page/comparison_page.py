@@ -73,9 +73,9 @@ def _front(
         if chance is not None and compared.quality_name == "top-1 accuracy":
             up = (max(quality * scale - chance, 0.0), min(quality * scale + chance, 100.0))
         spots.append(Spot(compared.letters[place], x * 100, quality * scale, across, up, place in front))
-    y_name = f"{compared.quality_name}, %" if share else compared.quality_name
-    title = compared.quality_name[:1].upper() + compared.quality_name[1:]
-    return scatter(f"{title} against {name}", spots, x_name=x_name, y_name=y_name, under=_UNDER)
+    good = compared.quality_name
+    title = f"{good[:1].upper()}{good[1:]} against {name}"
+    return scatter(title, spots, x_name=x_name, y_name=f"{good}, %" if share else good, under=_UNDER)
 
 
 def _table(compared: Compared) -> Markup:

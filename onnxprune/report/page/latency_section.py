@@ -18,7 +18,7 @@ __all__ = ["latency_section"]
 def latency_section(report: Report) -> Section | None:
     """Returns the section; None where nothing was timed."""
     latency = report.latency
-    sweep = sorted(report.latency_by_batch, key=lambda record: record.batch)
+    sweep = sorted((r for r in report.latency_by_batch if r.batch > 0), key=lambda record: record.batch)
     if latency is None and not sweep:
         return None
     parts: list[Markup | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from onnxprune.report import figures
@@ -16,24 +17,28 @@ def _tight(text: str) -> str:
     return text.replace(" ", NBSP)
 
 
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def count(value: float | None) -> str:
-    """Returns a count with three digits: "40.8 M"; "–" for None, as all functions here."""
-    return _tight(figures.count_text(value))
+    """Returns a count with three digits: "40.8 M"; "–" where there is no number, as all functions here."""
+    return _tight(figures.count_text(_known(value)))
 
 
 def bytes_(value: float | None) -> str:
     """Returns a size in powers of 1000: "1.12 MB"."""
-    return _tight(figures.bytes_text(value))
+    return _tight(figures.bytes_text(_known(value)))
 
 
 def time_us(value: float | None) -> str:
     """Returns microseconds in a fitting unit: "104 µs", "1.24 ms"."""
-    return _tight(figures.duration_text(value)).replace("us", "µs")
+    return _tight(figures.duration_text(_known(value))).replace("us", "µs")
 
 
 def seconds(value: float | None) -> str:
     """Returns seconds in a fitting unit: "85 ms", "12.4 s", "3 min 20 s", "2 h 5 min"."""
-    if value is None or value < 120:
+    if value is None or not 120 <= value < math.inf:
         return time_us(None if value is None else value * 1e6)
     if value < 7200:
         return f"{int(value // 60)}{NBSP}min{NBSP}{int(value % 60)}{NBSP}s"
@@ -42,7 +47,7 @@ def seconds(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """Returns a share as per cent with one decimal: "86.6 %"."""
-    return _tight(figures.percent_text(share))
+    return _tight(figures.percent_text(_known(share)))
 
 
 def points(before: float | None, after: float | None) -> str:
@@ -60,12 +65,13 @@ def gain(before: float | None, after: float | None) -> str:
 
 def ratio(after: float | None, before: float | None = 1.0) -> str:
     """Returns after over before: "×0.40"."""
-    return "–" if after is None or not before else f"×{after / before:.2f}"
+    over = _known(after / before) if after is not None and before else None
+    return "–" if over is None else f"×{over:.2f}"
 
 
 def plain(value: float | None, digits: int = 4) -> str:
     """Returns a number with at most so many digits that count: "0.0514"."""
-    if value is None:
+    if _known(value) is None:
         return "–"
     return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 

@@ -100,9 +100,9 @@ def _nodes(before: int | None, after: int | None) -> str:
     return str(after) if before == after else f"{before} → {after}"
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the entries of tables within tables, by their last names."""
-    for name, value in content.items():
+    for name, value in sorted(content.items()):
         if isinstance(value, dict):
             yield from _flat(value)
         else:

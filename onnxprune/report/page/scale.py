@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 __all__ = ["Scale", "fitting", "powers", "steps"]
 
+_TINY = 1e-200
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -64,8 +65,8 @@ def fitting(values: Iterable[float], start: float, end: float, *, count: int = 4
     found = list(values) or [0.0, 1.0]
     low, high = min(found), max(found)
     low = min(low, 0.0) if zero else low
-    if high - low <= 1e-9 * max(abs(high), abs(low)):
-        room = abs(high) / 10 or 1.0
+    if high - low <= max(1e-9 * max(abs(high), abs(low)), _TINY):
+        room = abs(high) / 10 if abs(high) > _TINY else 1.0
         low, high = (low, high + room) if zero else (low - room, high + room)
     step = _step((high - low) / count)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

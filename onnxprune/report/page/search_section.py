@@ -17,7 +17,7 @@ __all__ = ["search_section"]
 
 _MOST_ROWS, _MOST_COLUMNS, _PRINTED = 48, 60, 100
 _LEFT, _TOP, _WIDTH, _ROW = 132.0, 6.0, 220.0, 15.0
-_LETTERS = 20
+_LETTERS = 17
 
 
 def search_section(report: Report) -> Section | None:

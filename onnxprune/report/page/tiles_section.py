@@ -34,7 +34,7 @@ def tiles_section(report: Report) -> Section | None:
         f"{kept:,} of {blocks:,} blocks stay ({numbers.percent(kept / blocks if blocks else None)}) in "
         f"{len(report.tiles):,} layer{'' if len(report.tiles) == 1 else 's'}, computed: {computed}."
     )
-    maps = [_map(t) for t in report.tiles if t.map]
+    maps = [_map(t) for t in report.tiles if any(t.map)]
     parts: list[Markup | None] = [paragraphs(said), _table(report.tiles)]
     if maps:
         parts.append(tag("h3", "Maps"))

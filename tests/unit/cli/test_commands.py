@@ -21,7 +21,7 @@ from onnxprune.core.events import EventHandler, Note, PassStarted, TrainProgress
 from onnxprune.core.group import FrozenAxis, Group, Member
 from onnxprune.core.plan import Plan
 from onnxprune.core.result import Inspection, Result
-from onnxprune.recipe import Recipe
+from onnxprune.recipe import Comparison, Recipe
 from onnxprune.report.schema import Cost, GroupRecord, ModelRecord, Report
 
 PRODUCER = Member("conv1.weight", 0, "producer", "Conv", "/conv1", 1)
@@ -151,6 +151,11 @@ def test_command_line_overrides_the_recipe_file(
         ("compress net.onnx --flops 0.4 --provider tpu", "'tpu' is not one of"),
         ("validate a.onnx b.onnx --image-mean 0.5", "--image-mean speaks of images"),
         ("validate a.onnx", "Missing argument 'SLIM'"),
+        ("validate a.onnx b.onnx --batches 1,x", "expected whole numbers separated by commas"),
+        ("validate a.onnx b.onnx --batches 0", "greater than or equal to 1"),
+        ("validate a.onnx b.onnx --report r.html", ".html files are written beside it; end it in .json"),
+        ("report", "Missing argument 'REPORT.JSON...'"),
+        ("report a.json -o page.pdf", "--out page.pdf: end it in .html or .md"),
         ("inspect", "Missing argument 'MODEL'"),
     ],
 )
@@ -230,14 +235,18 @@ def test_validate_hands_over_its_options_and_prints_the_report(
 ) -> None:
     given: dict[str, Any] = {}
 
-    def validate(**options: Any) -> Report:
-        given.update(options)
+    def validate(comparison: Comparison, on_event: EventHandler) -> Report:
+        given.update(dict(comparison))
         return REPORT
 
     monkeypatch.setattr(pipeline, "validate", validate)
-    line = "validate a.onnx b.onnx --data e.npz --image-mean 0.5 --provider cpu --threads 1 --json"
+    line = (
+        "validate a.onnx b.onnx --data e.npz --image-mean 0.5 --provider cpu --threads 1 --batches 1,8 --profile "
+        "--report r.json --json"
+    )
     outcome = run(*line.split())
     assert json.loads(outcome.stdout)["after"]["macs"] == 16.3e6
+    assert (given["batches"], given["profile"], given["report"]) == ((1, 8), True, Path("r.json"))
     assert (given["original"], given["slim"], given["data"]) == (Path("a.onnx"), Path("b.onnx"), "e.npz")
     assert (given["image_mean"], given["image_std"], given["provider"], given["threads"]) == ((0.5,), None, "cpu", 1)
 

@@ -15,6 +15,8 @@ from onnxprune.core.errors import UsageError
 from onnxprune.core.events import PassFinished, SearchProgress, TrainProgress
 from onnxprune.core.plan import Plan
 
+FILES = ["net.onnx", "slim.onnx", "slim.report.html", "slim.report.json", "slim.report.md"]
+
 
 def _compress(model, **options):
     given = {
@@ -76,7 +78,7 @@ def test_dense_epochs_come_before_the_first_cut(model):
 
 def test_run_folder_is_gone_when_a_run_is_done(model):
     _compress(model)
-    assert sorted(p.name for p in model.parent.iterdir()) == ["net.onnx", "slim.onnx", "slim.report.json"]
+    assert sorted(p.name for p in model.parent.iterdir()) == FILES
 
 
 def test_stopped_run_goes_on_to_the_same_bytes(model):
@@ -101,7 +103,7 @@ def test_a_run_that_goes_on_decides_nothing_again(model):
     assert report["notes"] == expected["notes"]
     assert report["groups"] == expected["groups"]
     assert len(report["search"]["points"]) == len(expected["search"]["points"])
-    assert sorted(p.name for p in model.parent.iterdir()) == ["net.onnx", "slim.onnx", "slim.report.json"]
+    assert sorted(p.name for p in model.parent.iterdir()) == FILES
 
 
 @pytest.mark.slow

@@ -67,7 +67,8 @@ def test_command_writes_model_and_report(tmp_path):
     found = CliRunner().invoke(cli, words)
     assert found.exit_code == 0, found.stderr
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["out.onnx", "out.report.json", "slim.onnx", "teacher.onnx", "train.npz"]
+    pages = ["out.report.html", "out.report.json", "out.report.md"]
+    assert names == ["out.onnx", *pages, "slim.onnx", "teacher.onnx", "train.npz"]
 
 
 def test_command_without_data_is_a_usage_error(tmp_path):
