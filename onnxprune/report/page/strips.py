@@ -74,7 +74,11 @@ def interval_chart(rows: Sequence[tuple[str, LatencyReport]]) -> Markup | None:
             parts.append(tag("line", x1=axis.place(low), y1=y, x2=axis.place(high), y2=y, class_="stroke after thick"))
         parts.append(tag("circle", cx=axis.place(middle), cy=y, r=4, class_="dot after"))
     drawing = svg(parts, "Ratio of latencies. " + " ".join(said), height=bottom + 38)
-    return figure("After over before", drawing, under="Dot: ratio of the medians. Line: its 95 % interval.")
+    return figure(
+        "After over before",
+        drawing,
+        under="Dot: ratio of the lower quartiles, runs that nothing disturbed. Line: its 95 % interval.",
+    )
 
 
 def _records(latency: LatencyReport) -> tuple[tuple[str, str, LatencyRecord], ...]:
