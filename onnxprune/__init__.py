@@ -6,6 +6,7 @@
     onnxprune.compress("resnet.onnx", flops=0.4, data="train.npz")     # writes resnet.slim.onnx
     onnxprune.retrain("slim.onnx", "resnet.onnx", data="train.npz")    # trains a model as it is
     onnxprune.validate("resnet.onnx", "resnet.slim.onnx")              # parity and latency
+    onnxprune.bench(("resnet.onnx", "resnet.slim.onnx"), batch=(1, 8)) # latency alone, in depth
 
 Importing this package is cheap: torch, onnx and onnxruntime are loaded by the first call that
 needs them. `onnxprune.bridge` and `onnxprune.kernels` are loaded when they are first asked for.
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from onnxprune.recipe.compress import CompressKeywords
     from onnxprune.recipe.training import TrainingKeywords
     from onnxprune.report.schema import Report
+    from onnxprune.report.timing_schema import TimingReport
 
     ModelLike = str | os.PathLike[str] | onnx.ModelProto
     BudgetLike = str | float | Sequence[str | float]
     DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
 
-__all__ = ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
+__all__ = ["OnnxPruneError", "__version__", "bench", "compress", "inspect", "retrain", "validate"]
 
 __version__ = "0.1.0"
 _LAZY = ("bridge", "kernels")
@@ -321,6 +323,75 @@ def validate(
         "gates": gates,
     }
     return pipeline.validate(Comparison.from_mapping(options), on_event or ignore_events)
+
+
+def bench(
+    models: Sequence[str | os.PathLike[str]],
+    *,
+    providers: str | Sequence[str] | None = None,
+    batch: int | Sequence[int] | None = None,
+    threads: int | Sequence[int] | None = None,
+    dims: Mapping[str, int | Sequence[int]] | None = None,
+    callers: int | Sequence[int] | None = None,
+    starts: int | None = None,
+    nodes: int | None = None,
+    repeats: int | None = None,
+    seconds: float | None = None,
+    data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    image_size: int | tuple[int, int] | str | None = None,
+    seed: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+) -> TimingReport:
+    """Returns how long models take in onnxruntime, timed turn by turn, each against the first.
+
+    Args:
+        models: Paths of models with the same inputs and outputs.
+        providers: Execution providers, such as "cpu" or ("cpu", "cuda"); one that does not work here is left out.
+        batch: Batch sizes.
+        threads: Threads per onnxruntime session.
+        dims: Other dynamic dimension → its sizes, such as {"sequence": (128, 512)}.
+        callers: Numbers of threads that call at once, to measure throughput.
+        starts: Fresh processes for each model, to time how it starts.
+        nodes: How many of the slowest nodes of each model to list.
+        repeats: Samples of each model under each combination, at least.
+        seconds: Of measuring for each combination, at most.
+        data: Data to draw inputs from, as in `compress`.
+        image_mean: As in `compress`.
+        image_std: As in `compress`.
+        image_size: Pixels that image files are brought to.
+        seed: Seed of everything random.
+        out: Where the figures go as JSON.
+        on_event: Called with progress (`onnxprune.core.events`).
+
+    Raises:
+        UsageError: when no provider works here.
+        OnnxPruneError: when a model or the data cannot be used, or inputs and outputs differ.
+    """
+    from onnxprune import pipeline
+    from onnxprune.recipe.timing import Timing
+
+    options = {
+        "models": models,
+        "providers": providers,
+        "batch": batch,
+        "threads": threads,
+        "dims": dims,
+        "callers": callers,
+        "starts": starts,
+        "nodes": nodes,
+        "repeats": repeats,
+        "seconds": seconds,
+        "data": data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "image_size": image_size,
+        "seed": seed,
+        "out": out,
+    }
+    return pipeline.bench(Timing.from_mapping(options), on_event or ignore_events)
 
 
 def _merge(recipe: str | os.PathLike[str] | Recipe | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Race:
     def ratio(self, slim: Model) -> float:
         """Returns the median time of `slim` over the original's, measured turn by turn."""
         sessions = {"original": self._original, "slim": self._session(stand_in(slim).model)}
-        return measure(sessions, self._feeds, self._options).ratios["slim"].median
+        return measure(sessions, self._feeds, self._options).ratios["slim"].value
 
     def _session(self, model: Model) -> Session:
         return make_session(model, provider=self._options.provider, threads=self._options.threads)

@@ -8,7 +8,7 @@ folded filters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,13 +28,16 @@ from onnxprune.graph import Model, for_training, narrowed_back, read_real
 from onnxprune.groups import Analysis
 from onnxprune.groups.carry import carried_model
 from onnxprune.passes.insert_batchnorm import identity_norms
+from onnxprune.passes.score_tiles import TileLevels
 from onnxprune.train.bench import take_samples
 from onnxprune.train.fresh import fresh_weights
+from onnxprune.trial.block_gates import BlockGates
 from onnxprune.trial.probe import Probe
 from onnxprune.trial.searcher import DataSearcher
 from onnxprune.trial.supernet import SupernetOptions
+from onnxprune.trial.switches import Switches
 
-__all__ = ["Learned", "OpenSearch"]
+__all__ = ["Ground", "Learned", "OpenSearch"]
 
 
 @dataclass(frozen=True)
@@ -59,31 +62,72 @@ class OpenSearch(Pass):
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Builds the student and its teacher."""
-        working, data, seed = bench.take("working", Model), take_samples(bench, "data"), self.learning.train.seed
-        analysis = bench.take("analysis", Analysis)
-        probe = bench.find("probe", Probe) or Probe(working, analysis, data, seed=seed)
-        wide, note = for_training(working)
-        learning = identity_norms(wide, data, seed) if self.batchnorm else wide
-        if self.scratch:
-            learning = fresh_weights(learning, seed)
-        student = to_torch(learning)
-        learned = Learned(wide, analysis, learning, None if note is None else working)
-        teacher = to_torch(for_training(bench.take("model", Model))[0])
+        working, seed = bench.take("working", Model), self.learning.train.seed
+        analysis, levels = bench.take("analysis", Analysis), bench.find("tile_levels", TileLevels)
+        probe = bench.find("probe", Probe) or Probe(working, analysis, take_samples(bench, "data"), seed=seed)
+        switches = BlockGates(levels.gates, probe.gates) if levels is not None else probe.gates
+        ground = Ground.of(bench, working, self.learning, batchnorm=self.batchnorm, scratch=self.scratch)
+        learned = Learned(ground.wide, analysis, ground.learning, working if ground.narrow else None)
+        searcher = ground.searcher(bench, switches, self.options, learned.importances if self.scratch else None)
+        return {"searcher": searcher, "learned": learned}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a student is made of, and how it learns.
+
+    Attributes:
+        wide: The model in float32.
+        learning: The same as it learns, perhaps with normalisation.
+        narrow: Whether the model's own element types are others.
+        options: How the weights learn.
+    """
+
+    wide: Model
+    learning: Model
+    narrow: bool
+    options: SupernetOptions
+
+    @classmethod
+    def of(
+        cls, bench: Bench, model: Model, options: SupernetOptions, *, batchnorm: bool, scratch: bool = False
+    ) -> Ground:
+        """Gets a model ready to learn on the bench's "data".
+
+        Args:
+            bench: Holds "data".
+            model: What learns.
+            options: How its weights do.
+            batchnorm: Whether a folded net gets normalisation to learn with.
+            scratch: Whether weights begin as if nothing had been trained.
+        """
+        wide, note = for_training(model)
+        seed = options.train.seed
+        learning = identity_norms(wide, take_samples(bench, "data"), seed) if batchnorm else wide
+        return cls(wide, fresh_weights(learning, seed) if scratch else learning, note is not None, options)
+
+    def searcher(
+        self,
+        bench: Bench,
+        switches: Switches,
+        options: SearchOptions,
+        weigh: Callable[[OnnxModule], Mapping[str, NDArray[np.float64]]] | None = None,
+    ) -> DataSearcher:
+        """Returns a search that is ready to be started; the teacher is the bench's "model".
+
+        Args:
+            bench: Holds "model" and "data", and hears of progress.
+            switches: Where masks act.
+            options: How keep ratios learn.
+            weigh: Gives importances of what was learned by then, where those of the start are not to stay.
+        """
 
         def tell(point: SearchPoint, steps: int, left: float) -> None:
             bench.on_event(SearchProgress(point.step, steps, point.loss, point.used, point.undecided, left))
 
-        searcher = DataSearcher(
-            student,
-            teacher,
-            probe.gates,
-            data,
-            self.learning,
-            self.options,
-            tell,
-            weigh=learned.importances if self.scratch else None,
-        )
-        return {"searcher": searcher, "learned": learned}
+        teacher = to_torch(for_training(bench.take("model", Model))[0])
+        data = take_samples(bench, "data")
+        return DataSearcher(to_torch(self.learning), teacher, switches, data, self.options, options, tell, weigh=weigh)
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,25 @@ out over the ranks of blocks (`onnxprune.tiles.levels`), and the best blocks of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
-from onnxprune.allocate import ALLOCATORS, Problem
+from onnxprune.allocate import ALLOCATORS, Problem, allocate, counts_worth
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
-from onnxprune.core.errors import ModelError
+from onnxprune.core.errors import InternalError, ModelError
 from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
+from onnxprune.core.search import LEARNING
+from onnxprune.core.search import SearchOptions as RatioOptions
+from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import TiledLayer, Tiling
 from onnxprune.cost import COSTS
@@ -27,19 +33,20 @@ from onnxprune.cost.size import element_bytes
 from onnxprune.criteria.base import Unit
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders, node_label
-from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, measure_saliency, search
+from onnxprune.passes.entry_worth import entry_worth
+from onnxprune.passes.open_search import Ground
+from onnxprune.passes.score_tiles import TileLevels, level_name
+from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, packed_size, search
 from onnxprune.tiles.arrays import Floats
-from onnxprune.tiles.blocks import BlockOption, fit_block
-from onnxprune.tiles.levels import Level, level_costs, level_groups, level_worth
-from onnxprune.tiles.network import as_matrix, make_members
-from onnxprune.train.bench import find_samples
-from onnxprune.trial.probe import Probe
+from onnxprune.tiles.blocks import fit_block
+from onnxprune.tiles.levels import Level, entry_ranks, level_costs, level_groups, level_worth
+from onnxprune.tiles.network import from_matrix, make_members
+from onnxprune.trial.block_gates import BlockGate, BlockGates
+from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["PlanTiles", "Saliency", "entry_worth", "take_free_orders"]
+__all__ = ["PlanTiles", "take_free_orders"]
 
-Saliency = Literal["auto", "magnitude", "fisher"]
 RESOURCES = ("flops", "params", "size")
-_INDEX_BYTES = 8
 _SHOWN = 8
 _KICKS = ((1e6, 8), (4e6, 2), (float("inf"), 0))
 _QUICK = SearchOptions(starts=("none", "sorted", "soft"), kicks=0)
@@ -65,18 +72,21 @@ class _Layer:
 
 @dataclass(frozen=True)
 class PlanTiles(Pass):
-    """Gives "tile_allocation", of blocks to layers; edits "plan" by its tiling.
+    """Gives "tile_allocation", of blocks to layers, and "free_orders"; edits "plan" by its tiling.
 
     Attributes:
         budgets: What the slim model may cost; all must hold.
-        allocator: Name of an allocator that needs no data.
+        allocator: Name of the allocator. What one that learns found for channels and tiles together is kept to.
         block: Inputs and outputs of a block; None for what suits the operator.
         saliency: What an entry is worth: "magnitude", "fisher" (what the outputs lose with it, on data), or "auto",
             which is fisher where there are data that the model can be differentiated on.
         permute: Whether channels may change places.
         seed: Of the search for orders, and of what is drawn for "fisher".
         phase: Which phase of how many; later ones keep the orders of the first.
-        options: Of the search; None for what the size of the weights allows.
+        options: Of the search for orders; None for what the size of the weights allows.
+        learning: How weights learn while keep ratios do.
+        ratios: How keep ratios learn.
+        batchnorm: Whether a folded net gets normalisation to learn with.
     """
 
     budgets: tuple[Budget, ...]
@@ -87,10 +97,13 @@ class PlanTiles(Pass):
     seed: int = 0
     phase: Phase = field(default_factory=Phase)
     options: SearchOptions | None = None
+    learning: SupernetOptions | None = None
+    ratios: RatioOptions = field(default_factory=RatioOptions)
+    batchnorm: bool = True
 
     name = "plan_tiles"
     needs = ("original", "model", "analysis", "shapes", "plan", "slim")
-    gives = ("tile_allocation",)
+    gives = ("tile_allocation", "free_orders")
     edits = ("plan",)
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
@@ -101,15 +114,15 @@ class PlanTiles(Pass):
             BudgetError: when no tiling meets the budgets; the reachable range is printed.
         """
         view, slim = take_free_orders(bench), bench.take("slim", Model)
-        layers = self._layers(view, slim)
+        layers = self._layers(bench, view, slim)
         matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
-        problem = self._problem(bench, view, layers, matrices, unit, None)
+        problem = self._problem(bench, view, layers, _scores(layers, matrices, unit, None), unit)
         even = ALLOCATORS.get("uniform")().solve(problem)
         found = self._found(view, layers, matrices, even, _QUICK, permute=permute)
-        problem = self._problem(bench, view, layers, matrices, unit, found)
-        allocation = ALLOCATORS.get(self.allocator)().solve(problem)
+        problem = replace(problem, scores=_scores(layers, matrices, unit, found))
+        allocation = self._allocation(bench, problem, layers, matrices, found)
         for note in allocation.notes:
             bench.note(note)
         options = self.options or _effort(layers)
@@ -117,19 +130,40 @@ class PlanTiles(Pass):
         kept = [_tiled(layer, found) for layer in layers if allocation.kept[layer.site.node] < layer.blocks]
         orders = view.lifted(found.orders) if earlier is None else earlier.orders
         tiling = Tiling(tuple(kept), {name: tuple(int(i) for i in order) for name, order in orders.items()})
-        return {"tile_allocation": allocation, "plan": replace(bench.take("plan", Plan), tiling=tiling)}
+        plan = replace(bench.take("plan", Plan), tiling=tiling)
+        return {"tile_allocation": allocation, "free_orders": view, "plan": plan}
 
-    def _layers(self, view: FreeOrders, slim: Model) -> list[_Layer]:
+    def _allocation(
+        self, bench: Bench, problem: Problem, layers: list[_Layer], matrices: Mapping[str, Floats], found: Found
+    ) -> Allocation:
+        """Returns how many blocks each layer keeps."""
+        if self.allocator not in LEARNING:
+            return ALLOCATORS.get(self.allocator)().solve(problem)
+        levels, before = bench.find("tile_levels", TileLevels), bench.take("allocation", Allocation)
+        if levels is not None:
+            # channels have gone since, and with them blocks: what was learned are shares
+            shares = {group.name: before.kept[group.name] / group.size for group in levels.groups}
+            wanted = [layer.blocks * shares.get(level_name(layer.site), 1.0) for layer in layers]
+            return allocate(problem, counts_worth(problem, np.array(wanted)))
+        if self.learning is None:
+            raise InternalError(f"{self.allocator} has to be told how to learn")
+        ground = Ground.of(bench, bench.take("slim", Model), self.learning, batchnorm=self.batchnorm)
+        gates = tuple(_gate(layer, matrices[layer.site.weight], found) for layer in layers)
+        searcher = ground.searcher(bench, BlockGates(gates), self.ratios)
+        return ALLOCATORS.get(self.allocator)().solve(replace(problem, searcher=searcher))
+
+    def _layers(self, bench: Bench, view: FreeOrders, slim: Model) -> list[_Layer]:
         sites = find_tile_sites(view.analysis)
-        weights, found, refused = slim.initializers(), [], dict(sites.refused)
+        weights, nodes = slim.initializers(), {node_label(node): node for node in slim.nodes}
+        found, refused = [], dict(sites.refused)
         for site in sites.sites:
-            shape = [int(n) for n in weights[site.weight].shape]
-            inputs, outputs = shape[site.input_axis], shape[site.output_axis]
-            block = fit_block(site.operator, inputs, outputs, self.block)
+            weight = weights[site.weight]
+            block = fit_block(site.operator, *_lengths(site, weight), self.block)
             if isinstance(block, str):
                 refused[site.node] = block
                 continue
-            found.append(_layer(site, inputs, outputs, block, view, slim))
+            macs = float(view.analysis.node_macs[site.node](view.counts))
+            found.append(_layer(site, weight, nodes[site.node], block, macs))
         if not found:
             reasons = [f"'{node}': {why}" for node, why in refused.items()]
             more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
@@ -137,6 +171,11 @@ class PlanTiles(Pass):
                 f"No weight of this model can be cut into tiles. {'; '.join(reasons[:_SHOWN]) or 'There are none'}"
                 f"{more}. Use --pattern channels."
             )
+        if refused:
+            counts = Counter(refused.values()).most_common()
+            shown = "; ".join(f"{why} ({count})" for why, count in counts[:_SHOWN])
+            more = f"; and {len(counts) - _SHOWN} more reasons" if len(counts) > _SHOWN else ""
+            bench.note(f"{len(refused)} of {len(refused) + len(found)} layers stay whole: {shown}{more}.")
         return found
 
     def _problem(
@@ -144,9 +183,8 @@ class PlanTiles(Pass):
         bench: Bench,
         view: FreeOrders,
         layers: list[_Layer],
-        matrices: Mapping[str, Floats],
+        scores: Mapping[str, Floats],
         unit: Unit,
-        found: Found | None,
     ) -> Problem:
         """Returns what the allocator is given: a group for each layer, of as many channels as it has blocks."""
         levels = tuple(Level(layer.site.node, layer.blocks, layer.dense, layer.each) for layer in layers)
@@ -164,8 +202,7 @@ class PlanTiles(Pass):
             )
             for budget in self.budgets
         }
-        worth = {layer.site.node: _worth(layer, matrices[layer.site.weight], found, unit) for layer in layers}
-        return Problem(level_groups(levels), worth, costs, limits, 1, unit=unit)
+        return Problem(level_groups(levels), scores, costs, limits, 1, unit=unit)
 
     def _found(
         self,
@@ -188,46 +225,25 @@ class PlanTiles(Pass):
         return search(members, options, np.random.default_rng(self.seed))
 
 
-def _layer(site: TileSite, inputs: int, outputs: int, block: tuple[int, int], view: FreeOrders, slim: Model) -> _Layer:
+def _lengths(site: TileSite, weight: gs.Constant) -> tuple[int, int]:
+    """Returns the inputs and outputs that are left of a weight."""
+    return int(weight.shape[site.input_axis]), int(weight.shape[site.output_axis])
+
+
+def _layer(site: TileSite, weight: gs.Constant, node: gs.Node, block: tuple[int, int], macs: float) -> _Layer:
     """Returns a weight with what it costs: dense, for each block that its tiles keep, and however many they keep."""
-    size, tile = block
-    element = element_bytes(slim.initializers()[site.weight])
-    node = next(node for node in slim.nodes if node_label(node) == site.node)
-    has_bias = len(node.inputs) > 2 and bool(node.inputs[2].name)
-    macs, tiles = float(view.analysis.node_macs[site.node](view.counts)), -(-outputs // tile)
-    params, stored = float(inputs * outputs * site.taps), float(tiles * tile * size * site.taps)
+    (inputs, outputs), (size, tile) = _lengths(site, weight), block
+    element, params = element_bytes(weight), float(inputs * outputs * site.taps)
+    one_block = BalancedTiles(size, tile, size / inputs)
+    one = packed_size(one_block, inputs, outputs, taps=site.taps, positions=macs / params, itemsize=element)
     dense = {"flops": macs, "params": params, "size": params * element}
-    padded = tiles * tile / outputs
-    each = {"flops": macs * padded * size / inputs, "params": stored, "size": stored * element + _INDEX_BYTES * tiles}
+    each = {"flops": one.macs, "params": float(one.weights), "size": one.size_bytes}
     # a packed bias is as long as its tiles, and a packed product of matrices has one in any case
-    longer = float(tiles * tile - outputs * has_bias) if has_bias or site.operator == "MatMul" else 0.0
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2].name)
+    padded = -(-outputs // tile) * tile
+    longer = float(padded - outputs * has_bias) if has_bias or site.operator == "MatMul" else 0.0
     fixed = {"params": longer, "size": longer * element}
     return _Layer(site, inputs, outputs, size, tile, dense, each, fixed)
-
-
-def entry_worth(
-    bench: Bench, model: Model, sites: Sequence[TileSite], saliency: Saliency, seed: int
-) -> tuple[dict[str, Floats], Unit]:
-    """Returns weight → what its entries are worth, summed over the kernel, float64 [K, N]; and in which unit.
-
-    Args:
-        bench: Holds "analysis", and perhaps "data".
-        model: Holds the weights.
-        sites: What is asked for.
-        saliency: "magnitude", "fisher" or "auto".
-        seed: Of what is drawn for fisher.
-    """
-    data = find_samples(bench, "data") if saliency != "magnitude" else None
-    if data is not None:
-        probe = Probe(model, bench.take("analysis", Analysis), data, seed=seed)
-        try:
-            losses = probe.entry_losses(site.weight for site in sites)
-        except ModelError as error:
-            bench.note(f"Entries of weights are worth their magnitude, because gradients cannot be taken: {error}")
-        else:
-            return {site.weight: as_matrix(losses[site.weight], site).sum(axis=2) for site in sites}, "loss"
-    wide = {site.weight: as_matrix(model.read(site.weight).astype(np.float64), site) for site in sites}
-    return {name: measure_saliency(matrix) for name, matrix in wide.items()}, "share"
 
 
 def take_free_orders(bench: Bench) -> FreeOrders:
@@ -240,13 +256,32 @@ def take_free_orders(bench: Bench) -> FreeOrders:
     )
 
 
-def _worth(layer: _Layer, matrix: Floats, found: Found | None, unit: Unit) -> Floats:
-    """Returns what each rank of a layer's blocks is worth, float64 [blocks], descending."""
-    pattern = BalancedTiles(layer.block, layer.tile, 1.0)
-    orders = () if found is None else (found.members[layer.site.weight].rows, found.members[layer.site.weight].columns)
-    worth = level_worth(block_sums(pattern, matrix, *orders))
-    mean = float(worth.mean())
-    return worth / mean if unit == "share" and mean > 0 else worth
+def _gate(layer: _Layer, matrix: Floats, found: Found) -> BlockGate:
+    """Returns where the blocks of a layer are switched, in the order found."""
+    member = found.members[layer.site.weight]
+    ranks = entry_ranks(BalancedTiles(layer.block, layer.tile, 1.0), matrix, member.rows, member.columns)
+    return BlockGate(layer.site.node, layer.site.weight, from_matrix(ranks, layer.site))
+
+
+def _scores(
+    layers: Sequence[_Layer], matrices: Mapping[str, Floats], unit: Unit, found: Found | None
+) -> dict[str, Floats]:
+    """Returns node → what each rank of its blocks is worth, float64 [blocks], descending.
+
+    Args:
+        layers: The layers.
+        matrices: Weight → what its entries are worth.
+        unit: In which unit.
+        found: The orders of channels; None leaves them as they stand.
+    """
+    scores = {}
+    for layer in layers:
+        member = None if found is None else found.members[layer.site.weight]
+        orders = () if member is None else (member.rows, member.columns)
+        pattern = BalancedTiles(layer.block, layer.tile, 1.0)
+        worth = level_worth(block_sums(pattern, matrices[layer.site.weight], *orders))
+        scores[layer.site.node] = normalised(worth) if unit == "share" else worth
+    return scores
 
 
 def _effort(layers: Sequence[_Layer]) -> SearchOptions:
@@ -270,4 +305,5 @@ def _tiled(layer: _Layer, found: Found) -> TiledLayer:
         layer.block,
         layer.tile,
         kept,
+        site.spatial,
     )

@@ -18,7 +18,7 @@ from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.core.tiling import Tiling
 from onnxprune.graph import Model
-from onnxprune.groups import reordered
+from onnxprune.groups import FreeOrders, reordered
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.plan_tiles import take_free_orders
 
@@ -51,7 +51,8 @@ class PruneTiles(Pass):
         orders = {name: np.array(order, dtype=np.int64) for name, order in tiling.orders.items()}
         # an earlier phase has ordered the weights that this one was cut from
         if orders and bench.find("tiling", Tiling) is None:
-            view = take_free_orders(bench)
+            # what `plan_tiles` found, unless the plan was read from a file
+            view = bench.find("free_orders", FreeOrders) or take_free_orders(bench)
             moved = reordered(slim, view.analysis, view.lowered(orders), view.counts)
             rows = compared("slim model = the same in the order of its tiles", slim, moved, bench, self.seed)
             check_rows(rows, certificate.tolerance)
@@ -59,5 +60,6 @@ class PruneTiles(Pass):
             slim, working = moved, reordered(working, view.analysis, orders)
         emptied = slim.copy()
         for name, mask in tiling.masks().items():
-            emptied.replace(name, np.where(mask, slim.read(name), np.zeros((), dtype=slim.initializers()[name].dtype)))
+            values = slim.read(name)
+            emptied.replace(name, np.where(mask, values, values.dtype.type(0)))
         return {"tiling": tiling, "slim": emptied, "working": working, "certificate": certificate}

@@ -13,21 +13,30 @@ from typing import Any
 
 from onnxprune.axes import Poly
 from onnxprune.core.group import Group
+from onnxprune.core.shares import normalised
 from onnxprune.core.stage import Bench, Pass
+from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.cost.size import element_bytes
 from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, find_tile_sites
-from onnxprune.passes.plan_tiles import Saliency, entry_worth
+from onnxprune.passes.entry_worth import entry_worth
 from onnxprune.tiles import BalancedTiles, block_sums
 from onnxprune.tiles.arrays import Floats
-from onnxprune.tiles.blocks import BlockOption, fit_block
-from onnxprune.tiles.levels import level_worth
+from onnxprune.tiles.blocks import fit_block
+from onnxprune.tiles.levels import entry_ranks, level_worth
+from onnxprune.tiles.network import from_matrix
+from onnxprune.trial.block_gates import BlockGate
 
-__all__ = ["ScoreTiles", "TileLevels"]
+__all__ = ["ScoreTiles", "TileLevels", "level_name"]
 
 _PREFIX = "tiles of "
+
+
+def level_name(site: TileSite) -> str:
+    """Returns the name of the group that stands for a weight beside groups of channels."""
+    return f"{_PREFIX}{site.node}"
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,13 @@ class TileLevels:
         groups: One for each weight.
         worth: Group → what each rank of blocks is worth, float64 [blocks].
         shares: Resource → for each group, what its weight costs as a polynomial in kept channels.
+        gates: Where blocks are switched, while keep ratios learn.
     """
 
     groups: tuple[Group, ...]
     worth: Mapping[str, Floats]
     shares: Mapping[str, Mapping[str, Poly]]
+    gates: tuple[BlockGate, ...] = ()
 
     def cost(self, resource: str, whole: Poly) -> Poly:
         """Returns the cost of a resource, in kept channels and kept blocks.
@@ -90,18 +101,20 @@ class ScoreTiles(Pass):
         sites = [(site, block) for site, block in fitting if not isinstance(block, str)]
         matrices, unit = entry_worth(bench, working, [site for site, _ in sites], self.saliency, self.seed)
         weights, worth, groups = working.initializers(), {}, []
-        macs, params, sizes = {}, {}, {}
+        macs, params, sizes, gates = {}, {}, {}, []
+        alike = unit == bench.take("scores", Scores).unit == "loss"
         for site, (block, tile) in sites:
-            name, count = f"{_PREFIX}{site.node}", site.inputs // block
+            name, count = level_name(site), site.inputs // block
             groups.append(Group(name, count, ()))
-            found = level_worth(block_sums(BalancedTiles(block, tile, 1.0), matrices[site.weight]))
-            mean = float(found.mean())
-            alike = unit == bench.take("scores", Scores).unit == "loss"
-            worth[name] = found if alike or mean <= 0 else found / mean
+            pattern, matrix = BalancedTiles(block, tile, 1.0), matrices[site.weight]
+            found = level_worth(block_sums(pattern, matrix))
+            gates.append(BlockGate(name, site.weight, from_matrix(entry_ranks(pattern, matrix), site)))
+            worth[name] = found if alike else normalised(found)
             macs[name] = analysis.node_macs[site.node]
             params[name] = analysis.initializer_params[site.weight]
             sizes[name] = params[name] * element_bytes(weights[site.weight])
-        return {"tile_levels": TileLevels(tuple(groups), worth, {"flops": macs, "params": params, "size": sizes})}
+        shares = {"flops": macs, "params": params, "size": sizes}
+        return {"tile_levels": TileLevels(tuple(groups), worth, shares, tuple(gates))}
 
     def _fit(self, site: TileSite) -> tuple[int, int] | str:
         return fit_block(site.operator, site.inputs, site.outputs, self.block)

@@ -1,41 +1,50 @@
-"""use_block_sparse: tiled weights become block-sparse operators where that is faster.
+"""use_block_sparse: gives tiled weights the form in which the model is fastest.
 
-Each layer, with the bias and activation that only follow it, is timed alone in the session that the model will run
-in: dense, and packed. Then the whole model is timed with the layers that gained. Where it is not faster after all,
-since dense neighbours fuse or keep a layout, every layer stays dense. What is packed computes what the dense
-weights with their zeros compute; that is shown in onnxruntime, and becomes part of the certificate.
+The forms are those of `onnxprune.kernels.rewrite`: kernel, body, densify, dense. Each layer, with the bias and
+activation that only follow it, is timed alone, in a session like the one that the model will run in, in all forms turn
+by turn; the fastest is kept, and of forms as fast the smallest (`onnxprune.runtime.fastest`). Layers that are alike are
+timed once. Where the kernels do not run, their form is left out: it would be timed by its body.
+
+Then the whole model is timed with the forms that layers got, with all packed weights expanded, and dense, since dense
+neighbours fuse and keep a layout, which no layer alone can show; the model is the fastest of these. What was
+chosen computes what the dense weights with their zeros compute; that is shown in onnxruntime, and becomes part of
+the certificate. Of what is measured no two runs measure the same; a form that is asked for gives the same bytes always.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper
 
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass
-from onnxprune.core.tiling import TiledLayer
+from onnxprune.core.tile_options import When
+from onnxprune.core.tiling import FORMS, CutLayer, Form, TiledLayer
 from onnxprune.graph import Model, load_model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
-from onnxprune.kernels import available
-from onnxprune.kernels.rewrite import chain_of, pack_layers, packing_obstacle
+from onnxprune.kernels import available_for
+from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import LatencyOptions, capture, measure
+from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_provider
+from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
+from onnxprune.runtime.providers import CPU
 
-__all__ = ["LayerForm", "UseBlockSparse", "When"]
+__all__ = ["LayerForm", "UseBlockSparse"]
 
-Form = Literal["block-sparse", "dense"]
-When = Literal["auto", "always", "never"]
-_GAIN = 0.98
-"""A packed layer takes at most this share of the dense one's time."""
-_PACKED, _DENSE = "packed", "dense"
+_FIXED: Mapping[When, Form] = {
+    "always": "kernel",
+    "kernel": "kernel",
+    "body": "body",
+    "densify": "densify",
+    "never": "dense",
+}
+_DENSE, _CHOSEN, _DENSIFY = "dense", "chosen", "densify"
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,14 @@ class LayerForm:
 
     Attributes:
         layer: The layer.
-        form: "block-sparse", or "dense" with its zeros.
-        ratio: Time of the packed layer alone over the dense one's; NaN where it was not timed.
-        reason: Why it is dense, or "".
+        form: In which form.
+        ratios: Form → time of the layer alone over the dense one's; none where it was not timed.
+        reason: Why no block-sparse operator computes it, or "".
     """
 
-    layer: TiledLayer
+    layer: CutLayer
     form: Form
-    ratio: float
+    ratios: Mapping[str, Ratio] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -63,13 +72,16 @@ class UseBlockSparse(Pass):
         provider: Execution provider.
         threads: Threads within one operator, or None.
         seed: Draws inputs.
-        when: "auto" packs layers that are faster packed, "always" all that can be, "never" none.
+        when: "auto" takes the fastest form; "kernel" (or "always"), "body" and "densify" that form where a layer can
+            have it, "never" leaves all dense.
+        timer: Times models.
     """
 
     provider: str = "auto"
     threads: int | None = None
     seed: int = 0
     when: When = "auto"
+    timer: Timer = measure
 
     name = "use_block_sparse"
     needs = ("original", "plan", "slim", "feeds", "certificate")
@@ -77,103 +89,113 @@ class UseBlockSparse(Pass):
     edits = ("slim", "certificate")
 
     def run(self, bench: Bench) -> Mapping[str, Any]:
-        """Chooses and packs.
+        """Chooses and rewrites.
 
         Raises:
-            CertificateError: when the packed model computes something else.
+            CertificateError: when the rewritten model computes something else.
         """
-        slim, layers = bench.take("slim", Model), bench.take("plan", Plan).tiling.layers
+        slim, cut = bench.take("slim", Model), bench.take("plan", Plan).tiling.layers
         certificate = bench.take("certificate", Certificate)
-        if slim.weight_bytes() > MAX_EMBEDDED_BYTES:
-            reason = "the model is too large to be rewritten in memory"
-            return {
-                "slim": slim,
-                "certificate": certificate,
-                "layer_forms": tuple(LayerForm(layer, "dense", float("nan"), reason) for layer in layers),
-            }
+        tiled = [layer for layer in cut if isinstance(layer, TiledLayer)]
+        large = slim.weight_bytes() > MAX_EMBEDDED_BYTES
+        if large or not tiled:
+            reason = "the model is too large to be rewritten in memory" if large else "no operator skips single zeros"
+            forms = [LayerForm(layer, "dense", reason=reason) for layer in cut]
+            return {"slim": slim, "certificate": certificate, "layer_forms": tuple(forms)}
         proto = slim.to_proto()
-        feeds = timing_feeds(bench, slim, self.seed)
-        options = timing_options(feeds, self.provider, self.threads, self.seed)
-        forms = self._forms(proto, layers, feeds, options)
-        packed = [form.layer for form in forms if form.form == "block-sparse"]
-        found = load_model(pack_layers(proto, packed)) if packed else slim
-        if packed and self.when == "auto":
-            ratio = measure({_DENSE: slim, _PACKED: found}, feeds, options).ratios[_PACKED].median
-            if ratio > 1.0:
-                reason = f"the whole model takes {ratio:.2f} times as long with its layers packed"
-                forms = [replace(form, form="dense", reason=form.reason or reason) for form in forms]
-                packed, found = [], slim
-        if packed:
+        if self.when == "auto":
+            forms, found = self._fastest(bench, slim, proto, tiled)
+        else:
+            forms = [_fixed(proto, layer, _FIXED[self.when]) for layer in tiled]
+            found = _written(slim, proto, forms)
+        if found is not slim:
             rows = compared("slim model = the same with block-sparse operators", slim, found, bench, self.seed)
             check_rows(rows, certificate.tolerance)
             certificate = replace(certificate, rows=(*certificate.rows, *rows))
-        self._say(forms, bench)
+        _say(forms, found, resolve_provider(self.provider), bench)
         return {"slim": found, "certificate": certificate, "layer_forms": tuple(forms)}
 
-    def _forms(
-        self,
-        proto: onnx.ModelProto,
-        layers: Sequence[TiledLayer],
-        feeds: Mapping[str, NDArray[Any]],
-        options: LatencyOptions,
-    ) -> list[LayerForm]:
-        """Returns how each layer is best computed by itself."""
-        seen = capture(proto, feeds)
-        quick = replace(options, warmup_s=0.03, repeats=15, min_time_s=0.1, settle_time_s=0.3, max_time_s=4.0)
-        rng, forms = np.random.default_rng(self.seed), []
-        for layer in layers:
-            obstacle = packing_obstacle(proto, layer)
-            if obstacle:
-                forms.append(LayerForm(layer, "dense", float("nan"), obstacle))
-                continue
-            if self.when == "never":
-                forms.append(LayerForm(layer, "dense", float("nan"), "that was asked for"))
-                continue
-            if self.when == "always":
-                forms.append(LayerForm(layer, "block-sparse", float("nan")))
-                continue
-            alone = _alone(proto, layer, seen.shapes)
-            x = alone.graph.input[0]
-            kind = np.dtype(helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type))
-            values = rng.standard_normal([d.dim_value for d in x.type.tensor_type.shape.dim]).astype(kind)
-            models = {_DENSE: load_model(alone), _PACKED: load_model(pack_layers(alone, [layer]))}
-            ratio = measure(models, {x.name: values}, quick).ratios[_PACKED].median
-            gains = ratio <= _GAIN
-            slow = "" if gains else "it is not faster packed"
-            forms.append(LayerForm(layer, "block-sparse" if gains else "dense", ratio, slow))
-        return forms
-
-    @staticmethod
-    def _say(forms: Sequence[LayerForm], bench: Bench) -> None:
-        packed = [form for form in forms if form.form == "block-sparse"]
-        how = available()
-        if packed:
-            by = f"by kernels ({how.isa})" if how else f"by their bodies in standard operators. {how.reason}"
-            bench.note(
-                f"{len(packed)} of {len(forms)} tiled layers are block-sparse operators, which onnxruntime computes "
-                f"here {by}. Without the library, the same file runs by its bodies."
-            )
-        reasons = sorted({form.reason for form in forms if form.form == "dense"})
-        if len(packed) < len(forms):
-            bench.note(
-                f"{len(forms) - len(packed)} of {len(forms)} tiled layers stay dense, with zeros in them: "
-                f"{'; '.join(reasons)}."
-            )
+    def _fastest(
+        self, bench: Bench, slim: Model, proto: onnx.ModelProto, layers: Sequence[TiledLayer]
+    ) -> tuple[list[LayerForm], Model]:
+        """Returns the forms in which the whole model is fastest, and the model in them."""
+        feeds = timing_feeds(bench, slim, self.seed)
+        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
+        timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
+        alone = [_best(proto, layer, timing, options.provider) for layer in layers]
+        expanded = [_fixed(proto, layer, "densify") for layer in layers]
+        plans = {_CHOSEN: alone, _DENSIFY: expanded}
+        written = {name: _written(slim, proto, forms) for name, forms in plans.items()}
+        models: dict[str, ModelSource] = {_DENSE: slim}
+        models |= {name: model for name, model in written.items() if model is not slim}
+        if _CHOSEN in models and [form.form for form in alone] == [form.form for form in expanded]:
+            del models[_DENSIFY]
+        if len(models) == 1:
+            return alone, slim
+        ratios = self.timer(models, feeds, options).ratios
+        sizes = {name: model.weight_bytes() for name, model in {_DENSE: slim, **written}.items()}
+        kept = fastest(ratios, sizes, _DENSE)
+        if kept == _CHOSEN:
+            return alone, written[_CHOSEN]
+        forms = expanded if kept == _DENSIFY else [_fixed(proto, layer, "dense") for layer in layers]
+        instead = ratios.get(_CHOSEN, Ratio(1.0, 1.0, 1.0, 0.0)).value
+        reason = f"the whole model takes {instead:.2f} times the dense one's time with what is fastest alone"
+        return [
+            replace(form, ratios=each.ratios, reason=each.reason or reason)
+            for form, each in zip(forms, alone, strict=True)
+        ], written.get(kept, slim)
 
 
-def _alone(model: onnx.ModelProto, layer: TiledLayer, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """Returns a model of what one operator would replace."""
-    nodes = chain_of(model, layer)
-    read = {name for node in nodes for name in node.input}
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    kind = next(tensor.data_type for tensor in weights if tensor.name == layer.weight)
-    x, y = nodes[0].input[0], nodes[-1].output[0]
-    graph = helper.make_graph(
-        list(nodes),
-        "layer",
-        [helper.make_tensor_value_info(x, kind, list(shapes[x]))],
-        [helper.make_tensor_value_info(y, kind, list(shapes[y]))],
-        weights,
-    )
-    standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    return helper.make_model(graph, opset_imports=standard, ir_version=model.ir_version)
+def _best(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming, provider: str) -> LayerForm:
+    """Returns a layer in the form that is fastest alone."""
+    obstacles = {form: form_obstacle(proto, layer, form) for form in FORMS}
+    # on a device the kernels do not cover every layer, so that they are asked about this one
+    asked = write_forms(proto, [(layer, "kernel")]) if provider != CPU and not obstacles["kernel"] else None
+    if not available_for([provider], asked):
+        obstacles["kernel"] = obstacles["kernel"] or "the kernels do not run here"
+    possible = [form for form in FORMS if not obstacles[form]]
+    if possible == ["dense"]:
+        return LayerForm(layer, "dense", reason=obstacles["densify"])
+    best, ratios = timing.best(layer, possible)
+    if best in ("kernel", "body"):
+        return LayerForm(layer, best, ratios)
+    return LayerForm(layer, best, ratios, obstacles["body"] or "no block-sparse operator is faster alone")
+
+
+def _fixed(proto: onnx.ModelProto, layer: TiledLayer, form: Form) -> LayerForm:
+    """Returns a layer in a form, or dense where it cannot have it."""
+    obstacle = form_obstacle(proto, layer, form)
+    asked = "that was asked for" if form in ("densify", "dense") else ""
+    return LayerForm(layer, "dense", reason=obstacle) if obstacle else LayerForm(layer, form, reason=asked)
+
+
+def _written(slim: Model, proto: onnx.ModelProto, forms: Sequence[LayerForm]) -> Model:
+    """Returns the model in the forms given: itself where all is dense."""
+    if all(form.form == "dense" for form in forms):
+        return slim
+    tiled = [(form.layer, form.form) for form in forms if isinstance(form.layer, TiledLayer)]
+    return load_model(write_forms(proto, tiled))
+
+
+def _say(forms: Sequence[LayerForm], found: Model, provider: str, bench: Bench) -> None:
+    counts = Counter(form.form for form in forms)
+    packed = counts["kernel"] + counts["body"]
+    if counts["kernel"]:
+        how = available_for([provider], found.to_proto() if provider != CPU else None)
+        by = f"by kernels ({how.isa})" if how else f"by their bodies in standard operators. {how.reason}"
+        bench.note(
+            f"{counts['kernel']} of {len(forms)} tiled layers are block-sparse operators, which onnxruntime computes "
+            f"here {by}. Without the library, the same file runs by its bodies."
+        )
+    if counts["body"]:
+        bench.note(f"{counts['body']} of {len(forms)} tiled layers are computed packed, in standard operators.")
+    if packed == len(forms):
+        return
+    reasons = "; ".join(sorted({form.reason for form in forms if form.form in ("densify", "dense")}))
+    if counts["densify"]:
+        bench.note(
+            f"{counts['densify']} of {len(forms)} tiled layers are computed dense; their weights are stored packed "
+            f"and expanded when a session loads the model: {reasons}."
+        )
+    if counts["dense"]:
+        bench.note(f"{counts['dense']} of {len(forms)} tiled layers stay dense, with zeros in them: {reasons}.")

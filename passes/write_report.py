@@ -12,8 +12,10 @@ from onnxprune.core.allocation import Allocation
 from onnxprune.core.budget import Budget
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.gate import Gate
+from onnxprune.core.n_of_m_layer import NOfMLayer
 from onnxprune.core.plan import Plan
 from onnxprune.core.stage import Bench, Pass, PassRecord
+from onnxprune.core.tiling import TiledLayer
 from onnxprune.cost import group_shares
 from onnxprune.graph import Model, TensorSpec
 from onnxprune.groups import Analysis
@@ -231,28 +233,38 @@ def certificate_record(certificate: Certificate) -> schema.Certificate:
 
 
 def _tile_record(form: LayerForm) -> schema.TileRecord:
-    layer = form.layer
+    layer, ratio = form.layer, form.ratios.get(form.form)
+    if isinstance(layer, NOfMLayer):
+        cut = {"block": 1, "tile": 1, "blocks": layer.inputs, "kept": layer.kept_inputs}
+        pattern = f"{layer.n}:{layer.m}"
+    else:
+        cut = {"block": layer.block, "tile": layer.tile, "blocks": layer.blocks, "kept": layer.kept_blocks}
+        pattern = ""
     return schema.TileRecord(
         node=layer.node,
         weight=layer.weight,
         operator=layer.operator,
         inputs=layer.inputs,
         outputs=layer.outputs,
-        block=layer.block,
-        tile=layer.tile,
-        blocks=layer.blocks,
-        kept=layer.kept_blocks,
+        **cut,
+        pattern=pattern,
         form=form.form,
-        ratio=form.ratio,
+        ratio=ratio.value if ratio is not None else None,
+        ratio_low=ratio.low if ratio is not None else None,
+        ratio_high=ratio.high if ratio is not None else None,
+        forms=tuple(
+            schema.FormRecord(form=name, ratio=each.value, ratio_low=each.low, ratio_high=each.high, ratio_iqr=each.iqr)
+            for name, each in form.ratios.items()
+        ),
         reason=form.reason,
-        map=tile_map(layer),
+        map=tile_map(layer) if isinstance(layer, TiledLayer) else (),
     )
 
 
 def search_record(bench: Bench) -> schema.Search | None:
     """Returns the report's record of how keep ratios were learned, or None where they were not."""
-    allocation = bench.find("allocation", Allocation)
-    record = allocation.search if allocation is not None else None
+    allocations = [bench.find(name, Allocation) for name in ("allocation", "tile_allocation")]
+    record = next((found.search for found in allocations if found is not None and found.search is not None), None)
     if record is None:
         return None
     points = (

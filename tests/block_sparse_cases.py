@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -25,11 +27,15 @@ __all__ = [
     "activation",
     "kernel_library",
     "model_of",
+    "run_session",
     "session_of",
 ]
 
 PARAMETERS = {"alpha": 0.2, "beta": 0.4, "min": -0.5, "max": 0.75}
-ELEMENTS = {np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in ("float16", "float32", "float64")}
+ELEMENTS = {
+    np.dtype(t): helper.np_dtype_to_tensor_dtype(np.dtype(t))
+    for t in ("float16", "float32", "float64", ml_dtypes.bfloat16)
+}
 
 
 @cache
@@ -238,3 +244,23 @@ def session_of(
     if kernels:
         assert register(options, strict=True, library=library or kernel_library())
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: ort.InferenceSession, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Returns the only output; arrays that are no inputs of the session are left out.
+
+    bfloat16 is numpy's only through ml_dtypes, which onnxruntime does not know.
+    """
+    fed = {value.name: _ort_value(np.ascontiguousarray(arrays[value.name])) for value in session.get_inputs()}
+    (found,) = session.run_with_ort_values(None, fed)
+    if found.element_type() != TensorProto.BFLOAT16:
+        return np.asarray(found.numpy())
+    shape = found.shape()
+    content = ctypes.string_at(found.data_ptr(), 2 * int(np.prod(shape)))
+    return np.frombuffer(content, ml_dtypes.bfloat16).reshape(shape)
+
+
+def _ort_value(array: NDArray[Any]) -> ort.OrtValue:
+    if array.dtype != ml_dtypes.bfloat16:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), TensorProto.BFLOAT16)

@@ -2,7 +2,7 @@
 
 from onnxprune.allocate.alignment import AlignOption, parse_align
 from onnxprune.allocate.base import Allocator, Problem
-from onnxprune.allocate.engine import allocate
+from onnxprune.allocate.engine import allocate, counts_worth
 from onnxprune.allocate.preferred import preferred_allocator
 from onnxprune.allocate.registry import ALLOCATORS
 from onnxprune.allocate.select import select_channels
@@ -13,6 +13,7 @@ __all__ = [
     "Allocator",
     "Problem",
     "allocate",
+    "counts_worth",
     "parse_align",
     "preferred_allocator",
     "select_channels",

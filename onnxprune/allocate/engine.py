@@ -4,7 +4,8 @@
        floors do not, at one channel per group and as close to the floors as fits.
     2. Climb: add channels a unit at a time, most worthy first, as far as the budget goes;
        then fill up with what still fits until 98 % of it are used.
-    3. Where this does not reach 98 %: relax units, then exchange channels.
+    3. Where this does not reach 98 %: exchange whole units between groups, relax units, then
+       exchange channels.
 
 An allocator only has to say what channels are worth. A smaller budget never ends at a higher
 cost than a larger one (see `search`).
@@ -68,9 +69,12 @@ def allocate(problem: Problem, worth: Mapping[str, NDArray[np.float64]]) -> Allo
     floors = np.minimum(_floors(problem, units), search.sizes)
     _start(search, units, floors)
     search.units = units.copy()
-    climb(search, [-np.sort(-worth[group.name]) for group in problem.groups], search.sizes, floors)
+    sorted_worth = [-np.sort(-worth[group.name]) for group in problem.groups]
+    climb(search, sorted_worth, search.sizes, floors)
+    if (search.units > 1).any():
+        exchange(search, floors, search.units, sorted_worth)
     relax(search)
-    exchange(search, floors)
+    exchange(search, floors, np.ones_like(units), sorted_worth)
     return _allocation(problem, search, worth, allocation_notes(problem, search, units, floors))
 
 

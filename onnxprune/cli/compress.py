@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from onnxprune.cli.options import (
@@ -17,6 +19,10 @@ from onnxprune.cli.options import (
     training_options,
 )
 from onnxprune.cli.running import run_and_show
+
+if TYPE_CHECKING:
+    from onnxprune.core.events import EventHandler
+    from onnxprune.core.result import Result
 
 __all__ = ["compress"]
 
@@ -55,7 +61,11 @@ __all__ = ["compress"]
     secondary="--no-recover",
 )
 @recipe_option("--pattern", "What goes: channels, tiles of weights, or both. [default: channels]")
-@recipe_option("--block", "Inputs and outputs of a block of tiles, such as 16x64. [default: auto]", metavar="auto|KxN")
+@recipe_option(
+    "--block",
+    "Inputs and outputs of a block of tiles, such as 16x64; or N:M, such as 2:4. [default: auto]",
+    metavar="auto|KxN|N:M",
+)
 @recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
 @recipe_option(
     "--permute",
@@ -63,7 +73,9 @@ __all__ = ["compress"]
     switch=True,
     secondary="--no-permute",
 )
-@recipe_option("--block-sparse", "When tiled layers are packed: auto (where faster), always, never. [default: auto]")
+@recipe_option(
+    "--block-sparse", "How tiled layers are computed: auto (fastest), kernel, body, densify, never. [default: auto]"
+)
 @training_options
 @runtime_options
 @run_options
@@ -86,16 +98,18 @@ def compress(
     onnxprune compress --recipe recipe.toml
     """
     start_logging(verbose)
-    # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
-    from onnxprune import pipeline
+    # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.recipe import Recipe, curve_of, toml_options
 
     options = recipe_options(ctx) | {"model": model}
     if recipe is not None:
         options = toml_options(recipe, options)
     curve = curve_of(options)
-    if curve is not None:
-        run_and_show(lambda on_event: pipeline.trace(curve, on_event), as_json=as_json, quiet=quiet, verbose=verbose)
-        return
-    run = Recipe.from_mapping(options)
-    run_and_show(lambda on_event: pipeline.compress(run, on_event), as_json=as_json, quiet=quiet, verbose=verbose)
+    run = Recipe.from_mapping(options) if curve is None else curve
+    # torch and onnxruntime are loaded once the options are in order
+    from onnxprune import pipeline
+
+    def work(on_event: EventHandler) -> Result:
+        return pipeline.compress(run, on_event) if isinstance(run, Recipe) else pipeline.trace(run, on_event)
+
+    run_and_show(work, as_json=as_json, quiet=quiet, verbose=verbose)

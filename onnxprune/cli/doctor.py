@@ -5,6 +5,7 @@ What is optional may be missing; only a broken torch or onnxruntime ends with ex
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -55,12 +56,16 @@ def examine() -> dict[str, object]:
 
 
 def _kernels() -> dict[str, object]:
-    """Returns whether block-sparse operators run by compiled kernels here."""
+    """Returns whether block-sparse operators run by compiled kernels here, and on a CUDA device."""
     # onnx is loaded when the command runs, not for `onnxprune --help`
-    from onnxprune.kernels import available
+    from onnxprune.kernels import available, cuda_state
 
     found = available()
-    return {"works": bool(found), "isa": found.isa, "reason": found.reason}
+    answer: dict[str, object] = {"works": bool(found), "isa": found.isa, "reason": found.reason}
+    if found.library is None:
+        return {**answer, "cuda": {"works": False, "reason": found.reason}}
+    cuda = cuda_state(found.library)
+    return {**answer, "cuda": {"works": bool(cuda), **dataclasses.asdict(cuda)}}
 
 
 def _versions() -> dict[str, str | None]:
@@ -128,6 +133,10 @@ def _lines(found: Mapping[str, object]) -> list[str]:
     rows += [(name, str(version or "not found")) for name, version in _section(found, "tools").items()]
     kernels = _section(found, "kernels")
     rows.append(("kernels", f"yes ({kernels['isa']})" if kernels["works"] else f"no: {kernels['reason']}"))
+    cuda = _section(kernels, "cuda")
+    found_cuda = f"sm_{cuda.get('architecture')}, {cuda.get('device')}, driver for CUDA {cuda.get('driver')}"
+    works = f"yes ({found_cuda}, NVRTC {cuda.get('nvrtc')})"
+    rows.append(("kernels on cuda", works if cuda["works"] else f"no: {cuda['reason']}"))
     width = max(len(label) for label, _ in rows)
     return [f"{label:<{width}}  {text}" for label, text in rows]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from onnxprune import __version__
+from onnxprune.cli.bench import bench
 from onnxprune.cli.build_ops import build_ops
 from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
@@ -16,6 +17,7 @@ from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
 from onnxprune.cli.report import report
 from onnxprune.cli.retrain import retrain
+from onnxprune.cli.show import show
 from onnxprune.cli.validate import validate
 
 __all__ = ["cli", "main"]
@@ -33,7 +35,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, report, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, bench, report, show, build_ops, doctor):
     cli.add_command(_command)
 
 

@@ -95,7 +95,7 @@ def recipe_option(
     if switch:
         both = f"{flag}/{secondary}" if secondary else flag
         return click.option(both, is_flag=True, default=None, help=help_text, expose_value=False, callback=store)
-    flags = {"--out": ("-o", flag), "--gate": (flag, "gates")}.get(flag, (flag,))
+    flags = {"--out": ("-o", flag), "--gate": (flag, "gates"), "--dim": (flag, "dims")}.get(flag, (flag,))
     return click.option(
         *flags, type=kind, metavar=metavar, multiple=multiple, help=help_text, expose_value=False, callback=store
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-_SUFFIXES = (".html", ".md")
+_SUFFIXES = (".html", ".md", ".xml")
 
 
 @click.command(short_help="Show reports again, and compare runs.")
@@ -28,8 +28,8 @@ _SUFFIXES = (".html", ".md")
     "--out",
     multiple=True,
     type=click.Path(path_type=Path),
-    metavar="OUT.HTML|OUT.MD",
-    help="Write a page or a text instead of a table on stdout. May be repeated.",
+    metavar="OUT.HTML|.MD|.XML",
+    help="Write a page, a text, or gates as JUnit XML instead of a table on stdout. May be repeated.",
 )
 @json_option
 @click.option("-v", "--verbose", count=True, help="Long lists in full.")
@@ -42,11 +42,13 @@ def report(files: tuple[Path, ...], out: tuple[Path, ...], as_json: bool, verbos
     \b
     onnxprune report slim.report.json
     onnxprune report slim.report.json -o slim.report.html
+    onnxprune report slim.report.json -o gates.xml
     onnxprune report a.report.json b.report.json c.report.json -o comparison.html
     """
     for path in out:
         if path.suffix.lower() not in _SUFFIXES:
-            raise UsageError(f"--out {path}: end it in {' or '.join(_SUFFIXES)}; the ending says what is written.")
+            endings = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+            raise UsageError(f"--out {path}: end it in {endings}; the ending says what is written.")
     # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.report.comparison import compare_runs
     from onnxprune.report.schema import Curve
@@ -59,6 +61,8 @@ def report(files: tuple[Path, ...], out: tuple[Path, ...], as_json: bool, verbos
         if as_json or not out:
             show_report(single, as_json=as_json, verbose=verbose)
         return
+    if any(path.suffix.lower() == ".xml" for path in out):
+        raise UsageError("--out in JUnit XML holds the gates of one run. Give one report.json.")
     compared = compare_runs([run for path in files for run in _runs(path)])
     write_texts({path: _comparison(compared, path) for path in out})
     curve = Curve(points=tuple(run.point.model_copy(update={"file": run.name}) for run in compared.runs))
@@ -98,10 +102,12 @@ def _runs(path: Path) -> list[Run]:
 
 
 def _page(single: Report, path: Path) -> str:
+    from onnxprune.report.junit import junit_text
     from onnxprune.report.markdown import report_markdown
     from onnxprune.report.page.run_page import report_html
 
-    return report_html(single) if path.suffix.lower() == ".html" else report_markdown(single)
+    written = {".html": report_html, ".md": report_markdown, ".xml": junit_text}
+    return written[path.suffix.lower()](single)
 
 
 def _comparison(compared: Compared, path: Path) -> str:

@@ -43,10 +43,12 @@ def retrain(ctx: click.Context, slim: str | None, recipe: str | None, as_json: b
     onnxprune retrain model.onnx --data train.npz --epochs 10 --schedule cosine
     """
     start_logging(verbose)
-    # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
-    from onnxprune import pipeline
+    # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.recipe import Retraining
 
     options = recipe_options(ctx) | {"slim": slim}
     run = Retraining.from_mapping(options) if recipe is None else Retraining.from_toml(recipe, options)
+    # torch and onnxruntime are loaded once the options are in order
+    from onnxprune import pipeline
+
     run_and_show(lambda on_event: pipeline.retrain(run, on_event), as_json=as_json, quiet=quiet, verbose=verbose)

@@ -35,11 +35,13 @@ __all__ = ["validate"]
 def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet: bool, verbose: int) -> None:
     """Compares SLIM with ORIGINAL: outputs, accuracy on --data, size and latency."""
     start_logging(verbose)
-    # torch and onnxruntime are loaded when the command runs, not for `onnxprune --help`
-    from onnxprune import pipeline
+    # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.recipe import Comparison
 
     run = Comparison.from_mapping(recipe_options(ctx) | {"original": original, "slim": slim})
+    # torch and onnxruntime are loaded once the options are in order
+    from onnxprune import pipeline
+
     try:
         with show_progress(quiet=quiet) as on_event:
             report = pipeline.validate(run, on_event)

@@ -20,6 +20,7 @@ METRICS: Mapping[str, str] = {
     "metric_drop": "loss of it against the original",
     "p50_ms": "median latency of the slim model in milliseconds",
     "p95_ms": "95th percentile of it",
+    "p99_ms": "99th percentile of it",
     "params_ratio": "parameters over the original's",
     "size_ratio": "bytes of the files over the original's",
     "speedup": "latency of the original over the slim model's",

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Constraint", "DescentOptions", "MaskKind", "SearchOptions", "SearchPoint", "SearchRecord"]
+__all__ = ["LEARNING", "Constraint", "DescentOptions", "MaskKind", "SearchOptions", "SearchPoint", "SearchRecord"]
+
+# names of the allocators that learn on data
+LEARNING = ("dsa", "netadapt")
 
 Constraint = Literal["elastic", "projected", "admm"]
 MaskKind = Literal["bernoulli", "soft"]

@@ -22,6 +22,7 @@ class TileSite:
         outputs: N.
         taps: Positions of the kernel; 1 for a matrix.
         macs: MACs of one input sample while it is dense.
+        spatial: Axes of a convolution's kernel; 0 for a matrix.
     """
 
     node: str
@@ -33,3 +34,4 @@ class TileSite:
     outputs: int
     taps: int
     macs: float
+    spatial: int

@@ -1,17 +1,22 @@
-"""Which tiles of which weights stay, in which order of channels. Part of a plan."""
+"""Which tiles, or which entries, of which weights stay, in which order of channels. Part of a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
+from onnxprune.core.n_of_m_layer import NOfMLayer
 
-__all__ = ["TiledLayer", "Tiling"]
+__all__ = ["FORMS", "CutLayer", "Form", "TiledLayer", "Tiling"]
+
+Form: TypeAlias = Literal["kernel", "body", "densify", "dense"]
+"""How a tiled layer is computed; see `onnxprune.kernels.rewrite`."""
+FORMS: tuple[Form, ...] = ("kernel", "body", "densify", "dense")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class TiledLayer:
         block: Inputs in a block.
         tile: Outputs in a tile.
         kept: For each tile the blocks that it keeps, ascending.
+        spatial: Axes of a convolution's kernel; of no meaning to a matrix.
     """
 
     node: str
@@ -42,6 +48,7 @@ class TiledLayer:
     block: int
     tile: int
     kept: tuple[tuple[int, ...], ...]
+    spatial: int = 2
 
     @property
     def blocks(self) -> int:
@@ -53,18 +60,22 @@ class TiledLayer:
         """Blocks that each tile keeps."""
         return len(self.kept[0])
 
-    def mask(self) -> NDArray[np.bool_]:
-        """Returns which entries stay: bool [K, N]."""
+    def choice(self) -> NDArray[np.bool_]:
+        """Returns which blocks each tile keeps: bool [blocks, tiles]."""
         choice = np.zeros((self.blocks, len(self.kept)), dtype=np.bool_)
         for tile, blocks in enumerate(self.kept):
             choice[list(blocks), tile] = True
-        whole = np.repeat(np.repeat(choice, self.block, axis=0), self.tile, axis=1)
+        return choice
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Returns which entries stay: bool [K, N]."""
+        whole = np.repeat(np.repeat(self.choice(), self.block, axis=0), self.tile, axis=1)
         return whole[: self.inputs, : self.outputs]
 
     def weight_mask(self) -> NDArray[np.bool_]:
         """Returns the mask so that it broadcasts over the weight."""
         mask = self.mask() if self.input_axis == 0 else self.mask().T
-        return mask[:, :, None, None] if self.operator == "Conv" else mask
+        return mask.reshape(*mask.shape, *[1] * (self.spatial if self.operator == "Conv" else 0))
 
     def to_record(self) -> dict[str, Any]:
         """Returns JSON values."""
@@ -80,7 +91,9 @@ class TiledLayer:
         try:
             kept = tuple(tuple(int(block) for block in blocks) for blocks in record["kept"])
             layer = cls(**{**record, "kept": kept})
-            whole = all(isinstance(value, int) and value > 0 for value in (layer.inputs, layer.block, layer.tile))
+            # an axis of the kernel more than there may be, so that all of these are at least one
+            sizes = (layer.inputs, layer.block, layer.tile, layer.spatial + 1)
+            whole = all(isinstance(value, int) and value > 0 for value in sizes)
             fits = whole and len(kept) == -(-layer.outputs // layer.tile) and len(set(map(len, kept))) == 1
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not a tiled layer of an onnxprune plan: {error}.") from error
@@ -95,6 +108,9 @@ class TiledLayer:
         return layer
 
 
+CutLayer: TypeAlias = TiledLayer | NOfMLayer
+
+
 @dataclass(frozen=True)
 class Tiling:
     """What was cut into tiles.
@@ -105,7 +121,7 @@ class Tiling:
             that are absent stay as they are.
     """
 
-    layers: tuple[TiledLayer, ...] = ()
+    layers: tuple[CutLayer, ...] = ()
     orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -128,7 +144,8 @@ class Tiling:
         """
         try:
             orders = {str(name): tuple(int(i) for i in order) for name, order in record["orders"].items()}
-            layers = tuple(TiledLayer.from_record(layer) for layer in record["layers"])
+            kinds: list[type[CutLayer]] = [NOfMLayer if "bits" in layer else TiledLayer for layer in record["layers"]]
+            layers = tuple(kind.from_record(layer) for kind, layer in zip(kinds, record["layers"], strict=True))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"Not the tiles of an onnxprune plan: {error}.") from error
         for name, order in orders.items():

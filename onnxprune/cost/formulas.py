@@ -60,7 +60,7 @@ def uncounted_nodes(nodes: Iterable[gs.Node], shapes: Shapes) -> tuple[str, ...]
 
 
 def _formula(node: gs.Node) -> Formula | None:
-    if node.domain == _OWN_DOMAIN:
+    if node.domain in _OWN_DOMAINS:
         return next((count for name, count in _BLOCK_SPARSE.items() if node.op.startswith(name)), None)
     return _FORMULAS.get(("" if node.domain in (None, "", "ai.onnx") else node.domain, node.op))
 
@@ -144,7 +144,7 @@ def _recurrent(node: gs.Node, inputs: Inputs, output: Shape) -> int:
 
 
 _CONTRIB = "com.microsoft"
-_OWN_DOMAIN = "onnxprune"
+_OWN_DOMAINS = ("onnxprune", "onnxprune.portable")
 # the operator's name goes on with that of the activation that it ends with
 _BLOCK_SPARSE: Mapping[str, Formula] = {
     "BlockSparseMatMul": _block_sparse_matmul,

@@ -15,7 +15,7 @@ from onnxprune.groups.analysis import Analysis, node_label
 
 __all__ = ["TileSites", "find_tile_sites"]
 
-_SPATIAL = 2
+_MOST_SPATIAL = 3
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def find_tile_sites(analysis: Analysis) -> TileSites:
                 shape[output_axis],
                 int(np.prod(shape[2:])),
                 macs,
+                len(shape) - 2,
             )
         )
     return TileSites(tuple(sites), refused)
@@ -89,7 +90,8 @@ def _refusal(node: gs.Node, weights: Mapping[str, gs.Constant], readers: Mapping
         return f"its weight holds {np.dtype(weight.dtype).name}"
     if readers[weight.name] > 1:
         return f"its weight '{weight.name}' is read in several places"
-    if len(weight.shape) != (2 if node.op != "Conv" else 2 + _SPATIAL):
+    spatial = len(weight.shape) - 2
+    if not (1 <= spatial <= _MOST_SPATIAL if node.op == "Conv" else spatial == 0):
         return f"its weight has {len(weight.shape)} axes"
     if node.op == "Conv" and int(node.attrs.get("group", 1)) != 1:
         return f"it is a convolution of {node.attrs['group']} groups"

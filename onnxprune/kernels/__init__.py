@@ -3,7 +3,7 @@
 node = kernels.matmul_node(["x", "w", "index", "b"], "y", block_k=16, in_features=768, out_features=3072)
 kernels.attach(model)            # the file now runs in any onnxruntime
 options = onnxruntime.SessionOptions()
-kernels.register(options)        # and in this session by the kernels
+kernels.register(options)        # and in this session by the kernels; on CUDA, name providers and model too
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
 from onnxprune.kernels.attach import attach, functions
 from onnxprune.kernels.compilation import BuildError, build
-from onnxprune.kernels.library import Availability, KernelsMissing, available, register
+from onnxprune.kernels.cuda import CudaState, cuda_obstacle, cuda_state
+from onnxprune.kernels.library import Availability, KernelsMissing, available, available_for, register
 from onnxprune.kernels.nodes import DOMAIN, VERSION, Window, conv_node, matmul_node
 
 __all__ = [
@@ -22,12 +23,16 @@ __all__ = [
     "ActivationName",
     "Availability",
     "BuildError",
+    "CudaState",
     "KernelsMissing",
     "Window",
     "attach",
     "available",
+    "available_for",
     "build",
     "conv_node",
+    "cuda_obstacle",
+    "cuda_state",
     "functions",
     "matmul_node",
     "register",

@@ -10,104 +10,29 @@ the arithmetic when it loads a model. Where sizes divide (see `nodes`), the oper
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from onnx import AttributeProto, FunctionProto, NodeProto, helper
+from onnx import FunctionProto
 
-from onnxprune.core.errors import UsageError
 from onnxprune.kernels.activation import ACTIVATIONS, ActivationName
+from onnxprune.kernels.body import Body
 from onnxprune.kernels.nodes import CONV, DOMAIN, MATMUL
 
-__all__ = ["OLDEST_OPSET", "conv_body", "matmul_body"]
-
-OLDEST_OPSET = 13
-_ALLOW_ZERO = 14
-_CAST_LIKE = 15
+__all__ = ["conv_body", "matmul_body"]
 
 
-class _Body:
-    """Nodes in the making; each value is named by its place."""
-
-    def __init__(self, opset: int) -> None:
-        if opset < OLDEST_OPSET:
-            raise UsageError(
-                f"Block-sparse operators need opset {OLDEST_OPSET} or newer, the model has {opset}; convert it with "
-                "onnx.version_converter."
-            )
-        self.opset = opset
-        self.nodes: list[NodeProto] = []
-
-    def add(
-        self, op: str, *inputs: str, output: str = "", refs: Sequence[str] = (), **attributes: int | float | list[int]
-    ) -> str:
-        """Returns the output of a new node; `refs` are attributes that are handed on from the function's."""
-        output = output or f"v{len(self.nodes)}"
-        node = helper.make_node(op, list(inputs), [output])
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        node.attribute.extend(_reference(name, name) for name in refs)
-        self.nodes.append(node)
-        return output
-
-    def integers(self, *values: int) -> str:
-        return self.add("Constant", value_ints=list(values))
-
-    def size(self, name: str) -> str:
-        """Returns an integer attribute of the function as int64 [1]."""
-        output = self.add("Constant")
-        self.nodes[-1].attribute.append(_reference("value_int", name))
-        return self.add("Reshape", output, self.integers(1))
-
-    def number(self, value: float | str, like: str) -> str:
-        """Returns a number, or a float attribute of the function, in the element type of `like`."""
-        if isinstance(value, str):
-            output = self.add("Constant")
-            self.nodes[-1].attribute.append(_reference("value_float", value))
-        else:
-            output = self.add("Constant", value_float=value)
-        # before CastLike existed only float32 can be served
-        return self.add("CastLike", output, like) if self.opset >= _CAST_LIKE else output
-
-    def part(self, sizes: str, start: int, end: int) -> str:
-        return self.add("Slice", sizes, self.integers(start), self.integers(end))
-
-    def blocks(self, inputs: str, block: str) -> str:
-        """Returns how many blocks the inputs make."""
-        return self.add("Div", self.add("Sub", self.add("Add", inputs, block), self.integers(1)), block)
-
-    def reshape(self, x: str, *sizes: str, output: str = "") -> str:
-        """Returns `x` with a shape of several parts, in which a zero is a zero."""
-        shape = self.add("Concat", *sizes, axis=0)
-        if self.opset < _ALLOW_ZERO:
-            return self.add("Reshape", x, shape, output=output)
-        return self.add("Reshape", x, shape, output=output, allowzero=1)
-
-    def function(
-        self, name: str, inputs: Sequence[str], attributes: Sequence[str], activation: ActivationName
-    ) -> FunctionProto:
-        """Returns the function of these nodes, whose last gives y."""
-        return helper.make_function(
-            DOMAIN,
-            name + activation,
-            list(inputs),
-            ["y"],
-            self.nodes,
-            [helper.make_opsetid("", self.opset)],
-            attributes=[*attributes, *ACTIVATIONS[activation]],
-        )
-
-
-def matmul_body(activation: ActivationName, opset: int, *, ragged: bool = True) -> FunctionProto:
+def matmul_body(activation: ActivationName, opset: int, *, ragged: bool = True, domain: str = DOMAIN) -> FunctionProto:
     """Returns the body of BlockSparseMatMul.
 
     Args:
         activation: What it ends with.
         opset: Version of the standard operators.
         ragged: Whether K may be no multiple of b, or N none of T.
+        domain: Domain of the function.
 
     Raises:
         UsageError: when the opset is too old.
     """
-    body = _Body(opset)
+    body = Body(opset)
     block, inputs = body.size("block_k"), body.size("in_features")
     shape = body.add("Shape", "x")
     any_rows = body.integers(-1)
@@ -128,22 +53,23 @@ def matmul_body(activation: ActivationName, opset: int, *, ragged: bool = True) 
     if ragged:
         y = body.add("Slice", y, body.integers(0), outputs, body.integers(1))
     body.reshape(y, body.part(shape, 0, -1), outputs, output="y")
-    inputs_of_function = ["x", "weight", "index", "bias"]
-    return body.function(MATMUL, inputs_of_function, ["block_k", "in_features", "out_features"], activation)
+    attributes = ["block_k", "in_features", "out_features", *ACTIVATIONS[activation]]
+    return body.function(domain, MATMUL + activation, ["x", "weight", "index", "bias"], attributes)
 
 
-def conv_body(activation: ActivationName, opset: int, *, ragged: bool = True) -> FunctionProto:
+def conv_body(activation: ActivationName, opset: int, *, ragged: bool = True, domain: str = DOMAIN) -> FunctionProto:
     """Returns the body of BlockSparseConv.
 
     Args:
         activation: What it ends with.
         opset: Version of the standard operators.
         ragged: Whether K may be no multiple of b, or N none of T.
+        domain: Domain of the function.
 
     Raises:
         UsageError: when the opset is too old.
     """
-    body = _Body(opset)
+    body = Body(opset)
     block, inputs = body.size("block_c"), body.size("in_channels")
     shape = body.add("Shape", "x")
     images, spatial = body.part(shape, 0, 1), body.part(shape, 2, 9)
@@ -165,11 +91,11 @@ def conv_body(activation: ActivationName, opset: int, *, ragged: bool = True) ->
         body.add("Slice", y, body.integers(0), body.size("out_channels"), body.integers(1), output="y")
     else:
         body.add("Identity", y, output="y")
-    attributes = ["group", "block_c", "in_channels", "out_channels", *window]
-    return body.function(CONV, ["x", "weight", "index", "bias"], attributes, activation)
+    attributes = ["group", "block_c", "in_channels", "out_channels", *window, *ACTIVATIONS[activation]]
+    return body.function(domain, CONV + activation, ["x", "weight", "index", "bias"], attributes)
 
 
-def _activate(body: _Body, activation: ActivationName, x: str) -> str:
+def _activate(body: Body, activation: ActivationName, x: str) -> str:
     """Returns the activation of a value, in the patterns that onnxruntime fuses."""
     match activation:
         case "":
@@ -192,15 +118,3 @@ def _activate(body: _Body, activation: ActivationName, x: str) -> str:
             wide = body.add("Tanh", body.add("Mul", inner, body.number(math.sqrt(2 / math.pi), x)))
     twice = body.add("Mul", x, body.add("Add", wide, body.number(1.0, x)))
     return body.add("Mul", twice, body.number(0.5, x))
-
-
-def _reference(name: str, attribute: str) -> AttributeProto:
-    """Returns an attribute of a node in a function's body that takes its value from the function's."""
-    kinds = {
-        "value_int": AttributeProto.INT,
-        "value_float": AttributeProto.FLOAT,
-        "alpha": AttributeProto.FLOAT,
-        "beta": AttributeProto.FLOAT,
-        "group": AttributeProto.INT,
-    }
-    return AttributeProto(name=name, ref_attr_name=attribute, type=kinds.get(name, AttributeProto.INTS))

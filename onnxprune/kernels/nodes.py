@@ -20,24 +20,44 @@ execution provider) or the overloads of IR version 10, which onnxruntime up to 1
 whichever function comes first.
 
 The bias of a MatMul is required, zeros where there is none: a function's body cannot leave out the Add.
+
+There are two domains of these operators. `onnxprune` is the one that the library of kernels registers, and once it is
+registered their bodies are never tried. Nobody registers `onnxprune.portable`: what stands there is computed by its
+body in every session. The operators that expand packed weights to dense ones are only there (see `unpacking`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from onnx import NodeProto, helper
 
 from onnxprune.core.errors import UsageError
 from onnxprune.kernels.activation import Activation
 
-__all__ = ["CONV", "DOMAIN", "MATMUL", "VERSION", "Window", "conv_node", "matmul_node"]
+__all__ = [
+    "CONV",
+    "DOMAIN",
+    "MATMUL",
+    "PORTABLE",
+    "UNPACK_CONV",
+    "UNPACK_MATMUL",
+    "VERSION",
+    "Window",
+    "conv_node",
+    "matmul_node",
+    "unpack_node",
+]
 
 DOMAIN = "onnxprune"
+PORTABLE = "onnxprune.portable"
 VERSION = 1
 MATMUL = "BlockSparseMatMul"
 CONV = "BlockSparseConv"
+UNPACK_MATMUL = "UnpackMatMul"
+UNPACK_CONV = "UnpackConv"
 
 
 @dataclass(frozen=True)
@@ -88,6 +108,7 @@ def matmul_node(
     out_features: int,
     activation: Activation | None = None,
     name: str = "",
+    domain: str = DOMAIN,
 ) -> NodeProto:
     """Returns a BlockSparseMatMul.
 
@@ -99,6 +120,7 @@ def matmul_node(
         out_features: N.
         activation: What is applied to the output.
         name: The node's name.
+        domain: DOMAIN, or PORTABLE for what is never computed by kernels.
 
     Raises:
         UsageError: when an input is missing.
@@ -106,7 +128,7 @@ def matmul_node(
     if len(inputs) != 4 or not all(inputs):
         raise UsageError(f"{MATMUL} takes x, weight, index and bias (zeros where there is none), not {list(inputs)}.")
     sizes = {"block_k": block_k, "in_features": in_features, "out_features": out_features}
-    return _node(MATMUL, inputs, output, sizes, activation or Activation(), name)
+    return _node(MATMUL, inputs, output, sizes, activation or Activation(), (name, domain))
 
 
 def conv_node(
@@ -120,6 +142,7 @@ def conv_node(
     window: Window,
     activation: Activation | None = None,
     name: str = "",
+    domain: str = DOMAIN,
 ) -> NodeProto:
     """Returns a BlockSparseConv.
 
@@ -133,6 +156,7 @@ def conv_node(
         window: Kernel, pads, strides and dilations.
         activation: What is applied to the output.
         name: The node's name.
+        domain: DOMAIN, or PORTABLE for what is never computed by kernels.
 
     Raises:
         UsageError: when an input is missing.
@@ -140,7 +164,37 @@ def conv_node(
     if len(inputs) not in (3, 4) or not all(inputs):
         raise UsageError(f"{CONV} takes x, weight, index and perhaps bias, not {list(inputs)}.")
     sizes = {"group": tiles, "block_c": block_c, "in_channels": in_channels, "out_channels": out_channels}
-    return _node(CONV, inputs, output, sizes | window.attributes(), activation or Activation(), name)
+    return _node(CONV, inputs, output, sizes | window.attributes(), activation or Activation(), (name, domain))
+
+
+def unpack_node(
+    operator: Literal["MatMul", "Conv"],
+    inputs: Sequence[str],
+    output: str,
+    *,
+    block_size: int,
+    in_size: int,
+    out_size: int,
+    element: int,
+    name: str = "",
+) -> NodeProto:
+    """Returns the node that makes a dense weight of a packed one.
+
+    Args:
+        operator: What the weight is for.
+        inputs: Names of the packed values and of the index.
+        output: Name of the dense weight: [K, N] of a MatMul, [N, K, kernel...] of a Conv.
+        block_size: b.
+        in_size: K.
+        out_size: N.
+        element: Element type of the values, as in TensorProto.
+        name: The node's name.
+    """
+    kind = UNPACK_MATMUL if operator == "MatMul" else UNPACK_CONV
+    node = helper.make_node(kind, list(inputs), [output], name=name or None, domain=PORTABLE)
+    sizes = {"block_size": block_size, "in_size": in_size, "out_size": out_size, "element": element}
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in sizes.items())
+    return node
 
 
 def _node(
@@ -149,9 +203,10 @@ def _node(
     output: str,
     attributes: dict[str, int] | dict[str, int | list[int]],
     activation: Activation,
-    name: str,
+    place: tuple[str, str],
 ) -> NodeProto:
-    node = helper.make_node(base + activation.name, list(inputs), [output], name=name or None, domain=DOMAIN)
+    name, domain = place
+    node = helper.make_node(base + activation.name, list(inputs), [output], name=name or None, domain=domain)
     node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
     node.attribute.extend(helper.make_attribute(key, float(value)) for key, value in activation.parameters.items())
     return node

@@ -1,14 +1,18 @@
-"""Tiled weights of a model as block-sparse operators.
+"""Tiled weights of a model in the forms that onnxruntime can compute them in.
 
-A layer's node is replaced, and with it what only follows it: the Add of a bias that is a constant, and an
-activation that the operators know. What cannot be said in the operators' terms stays as it is.
+    kernel    a block-sparse operator: by our kernel where a session has it, else by its body
+    body      the same of the domain that nobody registers, so by its body in every session
+    densify   the dense layer, its weight stored packed and expanded once, when a session loads it
+    dense     the dense layer, its weight stored with its zeros
+
+In the first two an operator takes the place of the layer's node and of what only follows it (see `chains`). What cannot
+be said in the operators' terms stays as it is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,130 +20,123 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
-from onnxprune.core.tiling import TiledLayer
-from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
+from onnxprune.core.tiling import Form, TiledLayer
+from onnxprune.graph.edit import fresh_name
 from onnxprune.kernels.attach import attach
-from onnxprune.kernels.bodies import OLDEST_OPSET
-from onnxprune.kernels.nodes import Window, conv_node, matmul_node
-from onnxprune.tiles import pack, pack_conv
+from onnxprune.kernels.body import OLDEST_OPSET
+from onnxprune.kernels.chains import Chain, below, constant_vector, find_chain, find_node
+from onnxprune.kernels.nodes import DOMAIN, PORTABLE, Window, conv_node, matmul_node, unpack_node
+from onnxprune.tiles import Packed, pack, pack_conv
 
-__all__ = ["chain_of", "pack_layers", "packing_obstacle"]
+__all__ = ["chain_of", "form_obstacle", "stored_bytes", "write_forms"]
 
-_PLAIN: Mapping[str, ActivationName] = {"Relu": "Relu", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "HardSwish": "HardSwish"}
-_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "LeakyRelu": {"alpha": 0.01},
-    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
-}
 _ELEMENTS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
-_OUTERMOST = 3e38
+_DOMAINS: Mapping[Form, str] = {"kernel": DOMAIN, "body": PORTABLE}
 
 
-def packing_obstacle(model: onnx.ModelProto, layer: TiledLayer) -> str:
-    """Returns why a layer cannot be a block-sparse operator, or ""."""
+def form_obstacle(model: onnx.ModelProto, layer: TiledLayer, form: Form) -> str:
+    """Returns why a layer cannot have a form, or ""."""
+    if form == "dense":
+        return ""
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if opset < OLDEST_OPSET:
         return f"the model has opset {opset}, and block-sparse operators need {OLDEST_OPSET}"
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     if known[layer.weight].data_type not in _ELEMENTS:
         return f"its weight holds {onnx.TensorProto.DataType.Name(known[layer.weight].data_type).lower()}"
-    node = _find(model, layer.node)
+    if form == "densify":
+        return ""
+    node = find_node(model, layer.node)
     if node.op_type != "MatMul" and len(node.input) > 2 and node.input[2]:
         bias = known.get(node.input[2])
-        if bias is None or _vector(bias, layer.outputs) is None:
+        if bias is None or constant_vector(bias, layer.outputs) is None:
             return "its bias is computed, or no vector"
     return ""
 
 
-def pack_layers(model: onnx.ModelProto, layers: Sequence[TiledLayer]) -> onnx.ModelProto:
-    """Returns a copy of a model in which layers are block-sparse operators, with their bodies.
+def write_forms(model: onnx.ModelProto, forms: Sequence[tuple[TiledLayer, Form]]) -> onnx.ModelProto:
+    """Returns a copy of a model in which layers have the forms given, with the bodies of what stands in it.
 
     Args:
         model: Weights embedded, zero outside of the tiles that are kept.
-        layers: Those that `packing_obstacle` has nothing against.
+        forms: Layers with forms that `form_obstacle` has nothing against; others stay dense.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    for layer in layers:
-        _replace(result, layer)
+    for layer, form in forms:
+        if form == "densify":
+            _expand(result, layer)
+        elif form != "dense":
+            _replace(result, layer, _DOMAINS[form])
     _drop_unread(result)
     attach(result)
     return result
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """A layer's node and what becomes part of its operator."""
-
-    node: NodeProto
-    add: NodeProto | None
-    bias: NDArray[Any] | None
-    last: NodeProto | None
-    activation: Activation
-
-    @property
-    def nodes(self) -> tuple[NodeProto, ...]:
-        return tuple(node for node in (self.node, self.add, self.last) if node is not None)
-
-    @property
-    def output(self) -> str:
-        return str(self.nodes[-1].output[0])
-
-
 def chain_of(model: onnx.ModelProto, layer: TiledLayer) -> tuple[NodeProto, ...]:
     """Returns the nodes that one operator replaces, the layer's first."""
-    return _chain(model, layer).nodes
+    return find_chain(model, layer).nodes
 
 
-def _chain(model: onnx.ModelProto, layer: TiledLayer) -> _Chain:
-    node = _find(model, layer.node)
-    known = {tensor.name: tensor for tensor in model.graph.initializer}
-    add, bias = None, None
-    if node.op_type != "MatMul":
-        given = [known[name] for name in node.input[2:3] if name in known]
-        bias = _vector(given[0], layer.outputs) if given else None
-    else:
-        after = _only_reader(model, node.output[0])
-        if after is not None and after.op_type == "Add" and not after.domain:
-            other = after.input[1] if after.input[0] == node.output[0] else after.input[0]
-            bias = _vector(known[other], layer.outputs) if other in known else None
-            add = after if bias is not None else None
-    follower = _only_reader(model, (add or node).output[0])
-    activation = _activation(follower, known) if follower is not None else None
-    return _Chain(node, add, bias, follower if activation is not None else None, activation or Activation())
+def stored_bytes(model: onnx.ModelProto) -> int:
+    """Returns the bytes of a model's initializers, which tell one form from another."""
+    return sum(tensor.ByteSize() for tensor in model.graph.initializer)
 
 
-def _replace(model: onnx.ModelProto, layer: TiledLayer) -> None:
-    chain = _chain(model, layer)
+def _packed(model: onnx.ModelProto, layer: TiledLayer) -> Packed:
+    """Returns a layer's weight in packed form."""
     weight = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == layer.weight))
-    choice = np.zeros((layer.blocks, len(layer.kept)), dtype=np.bool_)
-    for tile, blocks in enumerate(layer.kept):
-        choice[list(blocks), tile] = True
     if layer.operator == "Conv":
-        packed = pack_conv(weight, choice, layer.block, layer.tile)
-    else:
-        packed = pack(weight if layer.input_axis == 0 else weight.T, choice, layer.block, layer.tile)
-    names = [f"{layer.weight}_tiles", f"{layer.weight}_index"]
-    arrays = [np.ascontiguousarray(packed.values), packed.index]
+        return pack_conv(weight, layer.choice(), layer.block, layer.tile)
+    return pack(weight if layer.input_axis == 0 else weight.T, layer.choice(), layer.block, layer.tile)
+
+
+def _store(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Adds initializers; returns their names, which are new."""
+    taken = _names(model)
+    names = [fresh_name(name, taken) for name in arrays]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(array), name)
+        for name, array in zip(names, arrays.values(), strict=True)
+    )
+    return names
+
+
+def _expand(model: onnx.ModelProto, layer: TiledLayer) -> None:
+    """Stores a layer's weight packed, and has a node compute the dense one, under the same name."""
+    packed, node = _packed(model, layer), find_node(model, layer.node)
+    stored = next(tensor for tensor in model.graph.initializer if tensor.name == layer.weight)
+    element = stored.data_type
+    model.graph.initializer.remove(stored)
+    names = _store(model, {f"{layer.weight}_tiles": packed.values, f"{layer.weight}_index": packed.index})
+    turned = layer.operator == "MatMul" and layer.input_axis == 1
+    dense = fresh_name(f"{layer.weight}_turned", _names(model)) if turned else layer.weight
+    sizes = {"block_size": layer.block, "in_size": layer.inputs, "out_size": layer.outputs, "element": element}
+    made = [unpack_node(layer.operator, names, dense, **sizes, name=f"{layer.node}_weight")]
+    if turned:
+        made.append(helper.make_node("Transpose", [dense], [layer.weight], perm=[1, 0], name=f"{layer.node}_turned"))
+    at = list(model.graph.node).index(node)
+    for each in reversed(made):
+        model.graph.node.insert(at, each)
+
+
+def _replace(model: onnx.ModelProto, layer: TiledLayer, domain: str) -> None:
+    """Puts an operator in the place of a layer's node and of what only follows it."""
+    chain, packed = find_chain(model, layer), _packed(model, layer)
+    arrays = {f"{layer.weight}_tiles": packed.values, f"{layer.weight}_index": packed.index}
     bias = chain.bias
     if bias is None and layer.operator == "MatMul":
-        bias = np.zeros(layer.outputs, dtype=weight.dtype)
+        bias = np.zeros(layer.outputs, dtype=packed.values.dtype)
     if bias is not None:
-        bias = np.pad(bias, (0, len(layer.kept) * layer.tile - layer.outputs))
-        names.append(f"{layer.weight}_bias")
-        arrays.append(bias)
-    taken = {t.name for t in model.graph.initializer}
-    names = [_fresh(name, taken) for name in names]
-    model.graph.initializer.extend(
-        numpy_helper.from_array(array, name) for name, array in zip(names, arrays, strict=True)
-    )
-    made = _operator(layer, chain, [chain.node.input[0], *names], weight.shape[2:])
+        arrays[f"{layer.weight}_bias"] = np.pad(bias, (0, len(layer.kept) * layer.tile - layer.outputs))
+    made = _operator(layer, chain, [chain.node.input[0], *_store(model, arrays)], packed.values.shape[2:], domain)
     at = list(model.graph.node).index(chain.nodes[-1])
     model.graph.node.insert(at, made)
     for node in chain.nodes:
         model.graph.node.remove(node)
 
 
-def _operator(layer: TiledLayer, chain: _Chain, inputs: list[str], kernel: tuple[int, ...]) -> NodeProto:
+def _operator(layer: TiledLayer, chain: Chain, inputs: list[str], kernel: tuple[int, ...], domain: str) -> NodeProto:
     """The node; `kernel` is the shape of a convolution's."""
     if layer.operator == "MatMul":
         return matmul_node(
@@ -150,6 +147,7 @@ def _operator(layer: TiledLayer, chain: _Chain, inputs: list[str], kernel: tuple
             out_features=layer.outputs,
             activation=chain.activation,
             name=chain.node.name,
+            domain=domain,
         )
     return conv_node(
         inputs,
@@ -161,6 +159,7 @@ def _operator(layer: TiledLayer, chain: _Chain, inputs: list[str], kernel: tuple
         window=_window(chain.node, kernel),
         activation=chain.activation,
         name=chain.node.name,
+        domain=domain,
     )
 
 
@@ -179,70 +178,10 @@ def _window(node: NodeProto, kernel: tuple[int, ...]) -> Window:
     return Window(kernel, pads, tuple(int(n) for n in attributes.get("strides", ())), steps)
 
 
-def _activation(node: NodeProto, known: Mapping[str, onnx.TensorProto]) -> Activation | None:
-    """Returns what a node applies, if the operators know it."""
-    if node.domain not in ("", "ai.onnx"):
-        return None
-    if node.op_type in _PLAIN:
-        return Activation(_PLAIN[node.op_type])
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type in _DEFAULTS:
-        named = next(name for name in ACTIVATIONS if name == node.op_type)
-        return Activation(named, {k: float(attributes.get(k, v)) for k, v in _DEFAULTS[node.op_type].items()})
-    if node.op_type == "Gelu":
-        return Activation("GeluTanh" if attributes.get("approximate", b"none") == b"tanh" else "Gelu")
-    if node.op_type != "Clip":
-        return None
-    bounds = {"min": -_OUTERMOST, "max": _OUTERMOST}
-    for slot, name in enumerate(bounds, 1):
-        given = node.input[slot] if len(node.input) > slot else ""
-        if given and given not in known:
-            return None
-        if given:
-            bounds[name] = float(numpy_helper.to_array(known[given]))
-    return Activation("Clip", bounds)
-
-
-def _vector(tensor: onnx.TensorProto, length: int) -> NDArray[Any] | None:
-    """Returns a constant that adds one number to each output as a vector [length], or None where it does not."""
-    value = numpy_helper.to_array(tensor)
-    if value.size == 1 and value.ndim <= 1:
-        return np.full(length, value.reshape(())[()], dtype=value.dtype)
-    fits = value.size == length and 1 <= value.ndim <= 2 and value.shape[-1] == length
-    return np.ascontiguousarray(value.reshape(length)) if fits else None
-
-
-def _only_reader(model: onnx.ModelProto, name: str) -> NodeProto | None:
-    """Returns the node that alone reads a tensor, or None."""
-    if any(output.name == name for output in model.graph.output):
-        return None
-    found = [node for node in model.graph.node if name in node.input]
-    deep = any(name in inner for node in model.graph.node for inner in _below(node))
-    return found[0] if len(found) == 1 and not deep and list(found[0].input).count(name) == 1 else None
-
-
-def _below(node: NodeProto) -> Iterator[set[str]]:
-    """Yields the names that subgraphs of a node read."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield set(inner.input)
-                yield from _below(inner)
-            yield {output.name for output in graph.output}
-
-
-def _find(model: onnx.ModelProto, label: str) -> NodeProto:
-    found: NodeProto = next(node for node in model.graph.node if (node.name or node.output[0]) == label)
-    return found
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}_{count}"
-    taken.add(found)
-    return found
+def _names(model: onnx.ModelProto) -> set[str]:
+    """Returns all names that a new tensor must not have."""
+    taken = {tensor.name for tensor in (*model.graph.initializer, *model.graph.input)}
+    return taken | {name for node in model.graph.node for name in (*node.input, *node.output)}
 
 
 def _drop_unread(model: onnx.ModelProto) -> None:
@@ -255,5 +194,5 @@ def _drop_unread(model: onnx.ModelProto) -> None:
 
 def _reads(node: NodeProto) -> Iterable[str]:
     yield from node.input
-    for names in _below(node):
+    for names in below(node):
         yield from names

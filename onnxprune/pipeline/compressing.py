@@ -15,6 +15,7 @@ from onnxprune.core.phases import Phase
 from onnxprune.core.plan import Plan
 from onnxprune.core.result import Result
 from onnxprune.core.run import run_passes
+from onnxprune.core.search import LEARNING
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.graph import Model
 from onnxprune.passes.add_biases import AddBiases
@@ -35,10 +36,12 @@ from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.measure_cut import MeasureCut
 from onnxprune.passes.meet_latency import MeetLatency
 from onnxprune.passes.open_search import OpenSearch
+from onnxprune.passes.plan_n_of_m import PlanNOfM
 from onnxprune.passes.plan_tiles import PlanTiles
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.prune_tiles import PruneTiles
 from onnxprune.passes.recall_decision import RecallDecision
+from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
@@ -50,12 +53,13 @@ from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
-from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.pipeline.words import budgets_text, check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.outputs import beside
 from onnxprune.report.schema import Report
+from onnxprune.tiles import NOfM
 from onnxprune.train.workers import workers
 from onnxprune.trial.supernet import SupernetOptions
 
@@ -209,8 +213,8 @@ def _decide(
             if "scores" in known and phase.number == 1
             else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
         ),
-        *([_search(recipe, phase)] if recipe.learns else []),
         *([ScoreTiles(recipe.block_option, recipe.saliency, recipe.seed)] if recipe.pattern == "both" else []),
+        *([_search(recipe, phase)] if recipe.learns else []),
         *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
         allocate,
         *([CarrySearch()] if recipe.carries else []),
@@ -229,8 +233,12 @@ def _cut(recipe: Recipe) -> list[Pass]:
 
 def _search(recipe: Recipe, phase: Phase) -> OpenSearch:
     """The pass that gets ready what keep ratios learn on."""
-    learning = SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
-    return OpenSearch(learning, recipe.search_options, recipe.batchnorm, recipe.from_scratch)
+    return OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm, recipe.from_scratch)
+
+
+def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:
+    """How weights learn while keep ratios do."""
+    return SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
 
 
 def _recover(recipe: Recipe) -> list[Pass]:
@@ -243,15 +251,22 @@ def _recover(recipe: Recipe) -> list[Pass]:
 
 def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
     """The passes that choose tiles, unless that is done, empty the others, and give accuracy back at once."""
-    plan = PlanTiles(
-        recipe.budgets,
-        recipe.tile_allocator,
-        recipe.block_option,
-        recipe.saliency,
-        recipe.permute,
-        recipe.seed,
-        phase,
-    )
+    plan: Pass
+    if recipe.n_of_m is not None:
+        plan = PlanNOfM(NOfM(*recipe.n_of_m), recipe.saliency, recipe.permute, recipe.seed)
+    else:
+        plan = PlanTiles(
+            recipe.budgets,
+            recipe.tile_allocator,
+            recipe.block_option,
+            recipe.saliency,
+            recipe.permute,
+            recipe.seed,
+            phase,
+            learning=_learning(recipe, phase) if recipe.allocator in LEARNING else None,
+            ratios=recipe.search_options,
+            batchnorm=recipe.batchnorm,
+        )
     return [*([] if planned else [plan]), PruneTiles(recipe.seed), *_recover(recipe)]
 
 
@@ -286,6 +301,7 @@ def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord]) -> list[Pas
         ValidateModel(
             recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
         ),
+        RecordProvenance("compress", recipe_digest(recipe), budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),
         WriteReport(
             path=asked.path,

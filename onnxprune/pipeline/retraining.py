@@ -17,6 +17,7 @@ from onnxprune.passes.fold_batchnorm import FoldBatchnorm
 from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
+from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import training_record
@@ -24,7 +25,7 @@ from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
 from onnxprune.pipeline.validating import check_interface, comparison_report
-from onnxprune.pipeline.words import check_place, command_line, recipe_options
+from onnxprune.pipeline.words import check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Retraining
 from onnxprune.report.gates import failures
 from onnxprune.report.outputs import beside, write_reports
@@ -103,7 +104,7 @@ def _run(recipe: Retraining, asked: Asked, bench: Bench, records: list[PassRecor
         run_passes(_train(recipe), bench, records)
         if not team.first:
             return None
-        run_passes(_finish(recipe), bench, records)
+        run_passes(_finish(recipe, student.sha256), bench, records)
         report = comparison_report(
             bench,
             asked.command,
@@ -144,10 +145,11 @@ def _train(recipe: Retraining) -> list[Pass]:
     return [*norms, Retrain(options, checkpoint=checkpoint, resume=recipe.resume), FoldBatchnorm()]
 
 
-def _finish(recipe: Retraining) -> list[Pass]:
+def _finish(recipe: Retraining, source: str) -> list[Pass]:
     return [
         ValidateModel(
             recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
         ),
+        RecordProvenance("retrain", recipe_digest(recipe), source=source),
         ExportModel(recipe.out_path),
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,16 @@ from onnxprune.core.errors import OutputError, UsageError
 from onnxprune.core.gate import Gate
 from onnxprune.recipe.base import Options
 
-__all__ = ["ModelLike", "check_place", "command_line", "model_source", "option_text", "recipe_options"]
+__all__ = [
+    "ModelLike",
+    "budgets_text",
+    "check_place",
+    "command_line",
+    "model_source",
+    "option_text",
+    "recipe_digest",
+    "recipe_options",
+]
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto
 
@@ -22,6 +34,23 @@ ModelLike = str | os.PathLike[str] | onnx.ModelProto
 def recipe_options(recipe: Options) -> dict[str, Any]:
     """Returns every option of a recipe as JSON values; what lies in memory by its type."""
     return {name: option_text(getattr(recipe, name)) for name in type(recipe).model_fields}
+
+
+_PLACES = ("model", "slim", "teacher", "out", "report", "run_dir", "resume", "checkpoint_seconds")
+_SOURCES = ("data", "eval_data", "val_data")
+
+
+def recipe_digest(recipe: Options) -> str:
+    """Returns the SHA-256 of all options that a result depends on, in hexadecimal.
+
+    Where files lie is none of them; data count by the name of their file.
+    """
+    options = {name: value for name, value in recipe_options(recipe).items() if name not in _PLACES}
+    for name in _SOURCES:
+        value = options.get(name)
+        if isinstance(value, str):
+            options[name] = Path(value).name
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
 
 def option_text(value: Any) -> Any:
@@ -35,6 +64,11 @@ def option_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path | Gate) else f"<{type(value).__name__}>"
 
 
+def budgets_text(budgets: Iterable[Budget]) -> str:
+    """Returns budgets as a model file names them: "flops 0.4, size 800000B"."""
+    return ", ".join(f"{budget.resource} {_budget_text(budget)}" for budget in budgets)
+
+
 def command_line(command: str, options: Options, arguments: tuple[str, ...]) -> str:
     """Returns the command that repeats a run.
 
@@ -43,16 +77,21 @@ def command_line(command: str, options: Options, arguments: tuple[str, ...]) -> 
         options: What was asked.
         arguments: Options that the command takes by position.
     """
-    words = ["onnxprune", command, *(str(option_text(getattr(options, name))) for name in arguments)]
+    words = ["onnxprune", command]
+    for name in arguments:
+        value = getattr(options, name)
+        words += [str(option_text(each)) for each in (value if isinstance(value, tuple) else (value,))]
     for name, info in type(options).model_fields.items():
         value = getattr(options, name)
-        if name in (*arguments, "resume") or value is None or value == info.default:
+        if name in (*arguments, "resume") or value is None or value == info.get_default(call_default_factory=True):
             continue
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif name == "gates":
             words += [word for gate in value for word in ("--gate", str(gate))]
+        elif name == "dims":
+            words += [word for dim, sizes in value.items() for word in ("--dim", f"{dim}={','.join(map(str, sizes))}")]
         elif isinstance(value, tuple):
             words += [f"--{flag}", ",".join(v if isinstance(v, str) else f"{v:g}" for v in value)]
         else:

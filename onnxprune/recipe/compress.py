@@ -11,18 +11,14 @@ from pydantic import Field
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
-from onnxprune.core.search import Constraint, MaskKind, SearchOptions
+from onnxprune.core.search import LEARNING, Constraint, MaskKind, SearchOptions
+from onnxprune.core.tile_options import BlockOption, Saliency, When, parse_block, parse_n_of_m
 from onnxprune.criteria.base import Normalize, Reduce
-from onnxprune.passes.plan_tiles import Saliency
-from onnxprune.passes.use_block_sparse import When
 from onnxprune.recipe.fields import Align, ModelSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
-from onnxprune.tiles.blocks import BlockOption, parse_block
 
 __all__ = ["LEARNING", "CompressKeywords", "Recipe"]
 
-LEARNING = ("dsa", "netadapt")
-"""Allocators that learn on data."""
 _SCRATCH_WARMUP = 0.2
 _SCRATCH_RAMP = 0.7
 
@@ -78,12 +74,14 @@ class Recipe(TrainingFields):
             on from them.
         recover: Whether the pruned model is fitted to the original's activations, where there are data.
         pattern: What goes: whole "channels", "tiles" of weights (`onnxprune.tiles`), or "both".
-        block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator.
+        block: Inputs and outputs of a block of tiles, such as "16x64"; "auto" suits the operator. "2:4" is no block:
+            every output keeps 2 of each 4 inputs in a row, and no budget goes with it.
         saliency: What an entry of a weight is worth when tiles go: "magnitude", "fisher", or "auto", which is
             fisher where there are data.
         permute: Whether channels may change places so that small weights meet in the tiles that go.
-        block_sparse: Whether tiled layers become block-sparse operators: "auto" where they are faster so, which is
-            measured; "always"; or "never", which leaves zeros in dense weights.
+        block_sparse: How tiled layers are computed (`onnxprune.kernels.rewrite`): "auto" as is fastest, which is
+            measured; "kernel" (or "always"), "body" or "densify", each where a layer can be; or "never", which leaves
+            zeros in dense weights. All but "auto" give the same bytes every time.
     """
 
     model: ModelSource
@@ -116,11 +114,18 @@ class Recipe(TrainingFields):
     @property
     def block_option(self) -> BlockOption:
         """The block of tiles that was asked for, None for what suits the operator."""
-        return parse_block(self.block)
+        return None if self.n_of_m is not None else parse_block(self.block)
+
+    @property
+    def n_of_m(self) -> tuple[int, int] | None:
+        """How many of each few inputs every output keeps, where that was asked for."""
+        return parse_n_of_m(self.block)
 
     @property
     def tile_allocator(self) -> str:
-        """Name of the allocator that shares the budget out over tiles."""
+        """Name of the allocator that shares the budget out over tiles; one that learns does so for `pattern` tiles
+        alone, and else keeps to what it found for channels and tiles together.
+        """
         return "global" if self.allocator == "auto" else self.allocator
 
     @property
@@ -143,10 +148,10 @@ class Recipe(TrainingFields):
 
     @property
     def learns(self) -> bool:
-        """Whether keep ratios are learned on data."""
-        if self.pattern != "channels":
+        """Whether keep ratios of channels are learned on data."""
+        if self.pattern == "tiles":
             return False
-        if self.allocator != "auto":
+        if self.allocator != "auto" or self.pattern == "both":
             return self.allocator in LEARNING
         if self.from_scratch or self.search_carry:
             return True
@@ -171,7 +176,8 @@ class Recipe(TrainingFields):
         Raises:
             UsageError: when the options do not go together.
         """
-        if not self.budgets:
+        self._check_n_of_m()
+        if not self.budgets and self.n_of_m is None:
             raise UsageError(
                 "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
                 "--flops 0.5."
@@ -208,6 +214,31 @@ class Recipe(TrainingFields):
             if other != name:
                 raise UsageError(f"{other} and {name} are the same file, {path}. Give {name} another name.")
 
+    def _check_n_of_m(self) -> None:
+        if self.n_of_m is None:
+            return
+        n, m = self.n_of_m
+        asked = f"--block {self.block}"
+        if self.pattern != "tiles":
+            raise UsageError(
+                f"{asked} takes single weights and no channels, and what it keeps is fixed. Give --pattern tiles; to "
+                "have fewer channels as well, prune them first, and give the pruned model to a second run."
+            )
+        if self.budgets:
+            raise UsageError(
+                f"{asked} keeps {n} of every {m} inputs in each layer that can be cut, so no budget is "
+                f"shared out: leave --{self.budgets[0].resource} out. The zeros stay in dense weights, and MACs, "
+                "parameters and bytes remain what they are; only hardware with sparse tensor cores skips them."
+            )
+        for name, given, usual in (
+            ("--allocator", self.allocator, "auto"),
+            ("--phases", self.phases, 1),
+            ("--block-sparse", self.block_sparse if self.block_sparse != "never" else "auto", "auto"),
+        ):
+            if given != usual:
+                why = "there is no kernel for its zeros here" if name == "--block-sparse" else "what it keeps is fixed"
+                raise UsageError(f"{name} {given} does not go with {asked}: {why}. Leave it out.")
+
     def _check_tiles(self) -> None:
         _ = self.block_option
         if self.pattern == "channels":
@@ -217,12 +248,8 @@ class Recipe(TrainingFields):
                 raise UsageError(
                     f"{name} is met by channels. With --pattern {self.pattern} give --flops, --params or --size."
                 )
-        if self.allocator in LEARNING:
-            raise UsageError(
-                f"--allocator {self.allocator} learns about channels. With --pattern {self.pattern} choose global, "
-                "uniform, greedy or knapsack."
-            )
         if self.from_scratch or self.search_carry:
             raise UsageError(
-                "--from-scratch and --search-carry are ways of dsa, which learns about channels, not tiles."
+                "--from-scratch and --search-carry go on from weights that learned under masks of channels. Leave them "
+                f"out with --pattern {self.pattern}."
             )

@@ -30,6 +30,7 @@ __all__ = [
     "Names",
     "ReportPath",
     "budget",
+    "read_counts",
 ]
 
 
@@ -89,7 +90,7 @@ def _size(value: Any) -> Any:
     return tuple(parts)
 
 
-def _counts(value: Any) -> Any:
+def read_counts(value: Any) -> Any:
     """Returns "1,8" and 8 as tuples of whole numbers."""
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",") if part.strip()]
@@ -136,6 +137,6 @@ Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
 Gates = Annotated[tuple[Gate, ...], BeforeValidator(_gates)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(_size)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_counts)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(read_counts)]
 ReportPath = Annotated[Path, BeforeValidator(_report)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]

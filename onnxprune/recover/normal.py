@@ -8,7 +8,8 @@ of weight and bias minimises
     (S_xx + λ I) Δ = S_xr,   δ = r̄ − x̄ Δ,
 
 where S are covariances (second moments about zero where the bias is fixed and δ = 0). Where outputs read
-some columns only, the rows and columns of the others are left out, for each set of columns by itself. As the
+some columns only, the rows and columns of the others are left out, for each set of columns by itself, or for many sets
+at once (`onnxprune.recover.masked`). As the
 unknown is the change, λ → ∞ leaves the pruned weight and corrects the bias alone. The error of
 any Δ, δ on other rows follows from their sums, so that ridges are compared without touching
 the rows again. The formulas hold for each group of a grouped layer.
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxprune.recover.masked import is_cheaper, solve_masked
 
 __all__ = ["Change", "RowSums", "Support", "solve"]
 
@@ -112,6 +115,9 @@ def _within(sxx: Float64, sxr: Float64, support: Support) -> Float64:
     weight = np.zeros_like(sxr)
     for group, reads in enumerate(support):
         patterns, which = np.unique(reads, axis=1, return_inverse=True)
+        if is_cheaper(patterns, reads.shape[1]):
+            weight[group] = solve_masked(sxx[group], sxr[group], reads)
+            continue
         for number, pattern in enumerate(patterns.T):
             columns, outputs = np.flatnonzero(pattern), np.flatnonzero(which.reshape(-1) == number)
             if len(columns):

@@ -48,6 +48,7 @@ def _values(report: Report) -> dict[str, float | None]:
         values["speedup"] = _over(1.0, latency.ratio)
         values["p50_ms"] = _over(latency.after.p50_us, 1e3)
         values["p95_ms"] = _over(latency.after.p95_us, 1e3)
+        values["p99_ms"] = _over(latency.after.p99_us, 1e3)
     if evaluation is not None:
         old, new = evaluation.before, evaluation.after
         values["metric"] = new.custom

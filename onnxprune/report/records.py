@@ -32,6 +32,7 @@ __all__ = [
     "evaluation_record",
     "frozen_records",
     "group_records",
+    "latency_record",
     "latency_report",
     "node_records",
     "open_budget_record",
@@ -50,9 +51,9 @@ def latency_report(comparison: LatencyComparison, before: str, after: str) -> La
         provider=comparison.provider,
         threads=comparison.threads,
         batch=comparison.batch,
-        before=_latency(comparison.latencies[before]),
-        after=_latency(comparison.latencies[after]),
-        ratio=ratio.median,
+        before=latency_record(comparison.latencies[before]),
+        after=latency_record(comparison.latencies[after]),
+        ratio=ratio.value,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
         ratio_iqr=ratio.iqr,
@@ -61,11 +62,13 @@ def latency_report(comparison: LatencyComparison, before: str, after: str) -> La
     )
 
 
-def _latency(latency: Latency) -> LatencyRecord:
+def latency_record(latency: Latency) -> LatencyRecord:
+    """Returns a latency as the report holds it."""
     return LatencyRecord(
         p50_us=latency.p50_us,
         p90_us=latency.p90_us,
         p95_us=latency.p95_us,
+        p99_us=latency.p99_us,
         iqr_us=latency.iqr_us,
         mean_us=latency.mean_us,
         n=latency.n,

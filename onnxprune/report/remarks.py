@@ -35,7 +35,15 @@ def _certificate(report: Report) -> list[str]:
 
 
 def _budgets(report: Report) -> list[str]:
-    return [f"The budget was not met: {b.asked}." for b in report.budgets if b.met is False]
+    whole = sum(tile.form in ("densify", "dense") for tile in report.tiles)
+    why = f" {whole} of {len(report.tiles)} tiled layers are computed dense, which takes all of their MACs." * bool(
+        whole
+    )
+    return [
+        f"The budget was not met: {b.asked}.{why if b.resource == 'flops' else ''}"
+        for b in report.budgets
+        if b.met is False
+    ]
 
 
 def _speed(report: Report) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from onnxprune.core.errors import InputError
+from onnxprune.core.tiling import Form
 from onnxprune.report.write import write_text
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Failure",
+    "FormRecord",
     "FrozenRecord",
     "GateRecord",
     "GroupRecord",
@@ -116,6 +118,7 @@ class LatencyRecord(_Record):
     p50_us: Figure
     p90_us: Figure = None
     p95_us: Figure = None
+    p99_us: Figure = None
     iqr_us: Figure = None
     mean_us: Figure = None
     n: int
@@ -195,12 +198,25 @@ class GroupRecord(_Record):
     approximate: str = ""
 
 
+class FormRecord(_Record):
+    """Time of a tiled layer alone in one form over its time dense, with its 95 % interval and IQR."""
+
+    form: Form
+    ratio: Figure
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    ratio_iqr: Figure = None
+
+
 class TileRecord(_Record):
     """A weight that was cut into tiles: how it is cut, what stays, and how it is computed.
 
-    `kept` of the `blocks` blocks of inputs stay in each tile of outputs. `ratio` is the time of the layer alone as a
-    block-sparse operator over its time as a dense one; null where that was not measured. `map` has a text for
-    each tile of outputs, with a letter for each block of inputs: "#" stays, "." goes.
+    `kept` of the `blocks` blocks of inputs stay in each tile of outputs; `map` has a text for each tile, with a letter
+    for each block: "#" stays, "." goes. `form` is how it is computed: "kernel", by a block-sparse operator that a
+    kernel computes where the library is registered; "body", by the same in standard operators; "densify", dense, with
+    the weight stored packed and expanded when a session loads the model; or "dense". `ratio` is the time of the layer
+    alone in that form over its time dense, with its 95 % interval; null where that was not measured. `forms` holds the
+    same of all forms that were timed.
     """
 
     node: str
@@ -212,9 +228,13 @@ class TileRecord(_Record):
     tile: int
     blocks: int
     kept: int
-    form: Literal["block-sparse", "dense"]
+    pattern: str = Field("", description='"2:4" where every output keeps 2 of each 4 inputs; empty for tiles.')
+    form: Form
     ratio: Figure = None
-    reason: str = Field("", description="Why it is computed dense; empty when it is not.")
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    forms: tuple[FormRecord, ...] = ()
+    reason: str = Field("", description="Why no block-sparse operator computes it; empty when one does.")
     map: tuple[str, ...] = ()
 
 

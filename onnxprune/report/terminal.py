@@ -158,14 +158,23 @@ def tiles_table(tiles: Iterable[TileRecord], *, verbose: bool = False) -> Table:
     table = _table("Tiles kept", "layer", "blocks kept", "of", "share", "block", "computed", "time alone")
     listed = list(tiles)
     for t in listed if verbose else listed[:_FOLD]:
-        block, alone = f"{t.block} × {t.tile}", "–" if t.ratio is None else f"×{t.ratio:.2f}"
-        _add(table, t.node, str(t.kept), str(t.blocks), ratio_text(t.kept, t.blocks), block, t.form, alone)
+        block = t.pattern or f"{t.block} × {t.tile}"
+        _add(table, t.node, str(t.kept), str(t.blocks), ratio_text(t.kept, t.blocks), block, t.form, _alone(t))
     rest = [] if verbose else listed[_FOLD:]
     if rest:
         kept, blocks = sum(t.kept for t in rest), sum(t.blocks for t in rest)
         share = ratio_text(kept, blocks)
         _add(table, f"… and {len(rest)} more", str(kept), str(blocks), share, "", "", "", style="dim")
     return table
+
+
+def _alone(tile: TileRecord) -> str:
+    """Returns a layer's time in its form over its time dense, with the interval."""
+    if tile.ratio is None:
+        return "–"
+    if tile.ratio_low is None or tile.ratio_high is None:
+        return f"×{tile.ratio:.2f}"
+    return f"×{tile.ratio:.2f} ({tile.ratio_low:.2f}–{tile.ratio_high:.2f})"
 
 
 def gates_table(gates: Iterable[GateRecord]) -> Table:

@@ -7,9 +7,10 @@ from onnxprune.runtime.compare import OutputDifference, compare, worst_rel
 from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.environment import environment
 from onnxprune.runtime.evaluate import EvalResult, evaluate
+from onnxprune.runtime.fastest import SLOWEST, fastest
 from onnxprune.runtime.feeds import choose_feeds
 from onnxprune.runtime.find_feeds import FeedPair, find_feeds
-from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
 from onnxprune.runtime.node_times import NodeSample, profile_nodes
 from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
@@ -20,6 +21,7 @@ from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
 
 __all__ = [
     "PART_BYTES",
+    "SLOWEST",
     "Capture",
     "EvalResult",
     "FeedPair",
@@ -29,6 +31,7 @@ __all__ = [
     "ModelSource",
     "NodeSample",
     "OutputDifference",
+    "Ratio",
     "Runner",
     "Session",
     "StandIn",
@@ -39,6 +42,7 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "fastest",
     "find_feeds",
     "find_unrunnable",
     "make_session",

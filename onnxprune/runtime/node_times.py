@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from onnxprune.runtime.providers import short_name
 from onnxprune.runtime.session import ModelSource, make_session, run
 from onnxprune.runtime.values import AnyArray
 
@@ -26,11 +27,15 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class NodeSample:
-    """One node: its name after onnxruntime's rewriting, its operator, and its median time of a run in microseconds."""
+    """One node: its name after onnxruntime's rewriting, its operator, its median time of a run in microseconds.
+
+    `provider` is the short name of the execution provider that ran it.
+    """
 
     name: str
     op: str
     p50_us: float
+    provider: str = ""
 
 
 def profile_nodes(
@@ -70,14 +75,15 @@ def profile_nodes(
 
 def _nodes(events: Sequence[Mapping[str, Any]], runs: int) -> tuple[NodeSample, ...]:
     """Returns the nodes of one profile; a node that runs several times in a run, as in a loop, is taken together."""
-    times: dict[tuple[str, str], list[float]] = {}
+    times: dict[tuple[str, str, str], list[float]] = {}
     for event in sorted(events, key=lambda event: float(event.get("ts", 0.0))):
         name = str(event.get("name", ""))
         if event.get("cat") == "Node" and name.endswith(_ENDING):
-            op = str(event.get("args", {}).get("op_name", ""))
-            times.setdefault((name.removesuffix(_ENDING), op), []).append(float(event["dur"]))
+            details = event.get("args", {})
+            op, provider = str(details.get("op_name", "")), short_name(str(details.get("provider", "")))
+            times.setdefault((name.removesuffix(_ENDING), op, provider), []).append(float(event["dur"]))
     found = []
-    for (name, op), durations in times.items():
+    for (name, op, provider), durations in times.items():
         each = len(durations) / runs
-        found.append(NodeSample(name, op, median(durations[int(_WARM_UP * each) :]) * each))
+        found.append(NodeSample(name, op, median(durations[int(_WARM_UP * each) :]) * each, provider))
     return tuple(found)

@@ -102,6 +102,7 @@ def _sum(parts: Sequence[Latency]) -> Latency:
         mean_us=sum(each.mean_us for each in parts),
         n=min(each.n for each in parts),
         calls=1,
+        p99_us=sum(each.p99_us for each in parts),
     )
 
 

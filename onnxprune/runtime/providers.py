@@ -21,10 +21,11 @@ from onnx import TensorProto, helper
 from onnxprune.core.errors import UsageError
 from onnxprune.runtime.errors import ORT_ERRORS
 
-__all__ = ["CPU", "CUDA", "available_providers", "is_usable", "resolve_provider", "short_name"]
+__all__ = ["CPU", "CUDA", "TENSORRT", "available_providers", "is_usable", "resolve_provider", "short_name"]
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 _SUFFIX = "ExecutionProvider"
 _LOG_WARNINGS, _LOG_FATAL = 2, 4
 

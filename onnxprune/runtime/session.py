@@ -25,6 +25,8 @@ __all__ = ["ModelSource", "Session", "make_session", "run"]
 
 ModelSource: TypeAlias = Model | onnx.ModelProto | bytes | Path
 Session: TypeAlias = ort.InferenceSession
+_NAMES = b"BlockSparse"
+"""How the names of our operators begin."""
 
 
 def make_session(
@@ -59,8 +61,7 @@ def make_session(
     """
     providers = list(dict.fromkeys([resolve_provider(provider), CPU]))
     options = _options(threads, optimize)
-    if kernels and _has_own_operators(model):
-        register(options)
+    own = kernels and _has_own_operators(model)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -71,6 +72,8 @@ def make_session(
         content, data_folder = _content(model, folder, Path(scratch))
         if data_folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
+        if own:
+            register(options, providers=providers, model=Path(content) if isinstance(content, str) else content)
         try:
             with newest_opsets_allowed():
                 return ort.InferenceSession(content, options, providers=providers)
@@ -99,10 +102,10 @@ def _has_own_operators(model: ModelSource) -> bool:
     if isinstance(model, onnx.ModelProto):
         return any(entry.domain == DOMAIN for entry in model.opset_import)
     if isinstance(model, bytes):
-        return DOMAIN.encode() in model
+        return _NAMES in model
     try:
         with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(DOMAIN.encode()) >= 0
+            return content.find(_NAMES) >= 0
     except (OSError, ValueError):  # what is wrong with the file is onnxruntime's to say
         return False
 

@@ -1,7 +1,8 @@
 """The clock: warm-up until times are stable, and samples of several callables turn by turn.
 
-Round i gives one sample of each, and the order is reversed every other round, so that drift
-of the clock rate, of the temperature and of other load falls on all alike.
+Round i gives one sample of each, in an order drawn anew, so that drift of the clock rate, of the
+temperature and of other load falls on all alike. An untimed call goes before each sample: what comes right
+after another model finds cold caches and sleeping threads, and one that happens to follow itself does not.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def take_turns(
     counts: Mapping[str, int],
     limits: TurnLimits,
     is_settled: Callable[[Mapping[str, NDArray[np.float64]]], bool],
+    seed: int = 0,
 ) -> dict[str, NDArray[np.float64]]:
     """Returns seconds per run: float64 [rounds] for each model, timed turn by turn.
 
@@ -80,16 +82,18 @@ def take_turns(
         counts: Model → runs in one sample.
         limits: When to stop.
         is_settled: Whether the samples so far say enough.
+        seed: Draws the orders.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
+    names, rng = list(calls), np.random.default_rng(seed)
     collecting = gc.isenabled()
     gc.disable()
     start = time.perf_counter()
     done = 0
     try:
         while True:
-            for name in order if done % 2 == 0 else reversed(order):
+            for name in rng.permutation(names).tolist():
+                calls[name]()
                 samples[name].append(seconds_per_run(calls[name], counts[name]))
             done += 1
             spent = time.perf_counter() - start

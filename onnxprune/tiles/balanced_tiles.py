@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from onnxprune.core.errors import UsageError
 from onnxprune.tiles.arrays import Floats
+from onnxprune.tiles.block_pattern import BlockPattern
 from onnxprune.tiles.occupy import occupy
 from onnxprune.tiles.pattern import cell_count
 from onnxprune.tiles.saliency import largest_mass
@@ -22,7 +23,7 @@ _SLACK = 1e-9  # 0.3 * 10 is a hair below 3 in binary
 
 
 @dataclass(frozen=True)
-class BalancedTiles:
+class BalancedTiles(BlockPattern):
     """Keeps the `kept(K)` best input blocks of each output tile.
 
     Attributes:
@@ -34,35 +35,12 @@ class BalancedTiles:
         UsageError: when a value is outside its domain.
     """
 
-    block: int
-    tile: int
     density: float
 
     def __post_init__(self) -> None:
-        if self.block < 1 or self.tile < 1:
-            raise UsageError(f"A block is at least 1 x 1, not {self.block} x {self.tile}.")
+        super().__post_init__()
         if not 0 < self.density <= 1:
             raise UsageError(f"The density of tiles is above 0 and at most 1, not {self.density}.")
-
-    @property
-    def row_cell(self) -> int:
-        """Inputs in a block."""
-        return self.block
-
-    @property
-    def column_cell(self) -> int:
-        """Outputs in a tile."""
-        return self.tile
-
-    @property
-    def row_unit(self) -> int:
-        """Whole blocks may change places."""
-        return self.block
-
-    @property
-    def column_unit(self) -> int:
-        """Whole tiles may change places."""
-        return self.tile
 
     def kept(self, inputs: int) -> int:
         """Returns r, the blocks that each tile keeps of `inputs` inputs: within the density, at least one."""

@@ -7,36 +7,16 @@ of inputs has nothing to choose between and stays dense (TETRIS shrinks blocks t
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from onnxprune.core.errors import UsageError
+from onnxprune.core.tile_options import BlockOption
 
-__all__ = ["BlockOption", "fit_block", "parse_block"]
-
-BlockOption = tuple[int, int] | None
-"""Inputs and outputs of a block; None for what suits the operator."""
+__all__ = ["fit_block"]
 
 _PREFERRED: dict[str, tuple[int, int]] = {"MatMul": (1, 32), "Conv": (1, 8)}
 _LEAST_TILE = 4
 _LEAST_BLOCKS = 2
 _WASTE = 1 / 16
-_FORM = re.compile(r"(\d+)[x×](\d+)")
-
-
-def parse_block(text: str | None) -> BlockOption:
-    """Returns the block that "16x64" names, or None for "auto".
-
-    Raises:
-        UsageError: when the text is neither.
-    """
-    if text is None or text == "auto":
-        return None
-    found = _FORM.fullmatch(text.strip())
-    block = (int(found[1]), int(found[2])) if found else (0, 0)
-    if min(block) < 1:
-        raise UsageError(f"--block {text}: give inputs and outputs of a block, such as 16x64, or auto.")
-    return block
 
 
 def fit_block(

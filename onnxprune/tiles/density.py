@@ -18,6 +18,7 @@ import numpy as np
 from onnxprune.core.errors import InternalError
 from onnxprune.tiles.arrays import Floats, Indices
 from onnxprune.tiles.balanced_tiles import BalancedTiles
+from onnxprune.tiles.levels import level_worth
 from onnxprune.tiles.masking import block_sums
 from onnxprune.tiles.pattern import cell_count
 
@@ -41,10 +42,10 @@ class PackedSize:
 
     kept: int
     weights: int
-    size_bytes: int
-    macs: int
-    dense_bytes: int
-    dense_macs: int
+    size_bytes: float
+    macs: float
+    dense_bytes: float
+    dense_macs: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class RetentionCurve:
 
 
 def packed_size(
-    pattern: BalancedTiles, inputs: int, outputs: int, *, taps: int = 1, positions: int = 1, itemsize: int = 4
+    pattern: BalancedTiles, inputs: int, outputs: int, *, taps: int = 1, positions: float = 1, itemsize: float = 4
 ) -> PackedSize:
     """Returns what the packed layer stores and computes.
 
@@ -73,12 +74,12 @@ def packed_size(
         outputs: N.
         taps: Kernel positions of a convolution.
         positions: How often the weight is used in one sample: rows of a MatMul, output positions of a convolution.
-        itemsize: Bytes of one value.
+        itemsize: Bytes of one value; below one for kinds that ONNX packs.
 
     Raises:
-        InternalError: when a size is below one.
+        InternalError: when a size is not above zero.
     """
-    if min(inputs, outputs, taps, positions, itemsize) < 1:
+    if min(inputs, outputs, taps) < 1 or min(positions, itemsize) <= 0:
         raise InternalError(f"a layer has sizes above zero, not {(inputs, outputs, taps, positions, itemsize)}")
     kept, tiles = pattern.kept(inputs), cell_count(outputs, pattern.tile)
     weights = tiles * kept * pattern.block * pattern.tile * taps
@@ -106,5 +107,4 @@ def retention_curve(
     """
     sums = block_sums(pattern, saliency, rows, columns)
     kept = np.arange(1, len(sums) + 1, dtype=np.int64)
-    mass = np.cumsum(-np.sort(-sums, axis=0), axis=0).sum(axis=1)
-    return RetentionCurve(kept, kept / len(sums), mass)
+    return RetentionCurve(kept, kept / len(sums), np.cumsum(level_worth(sums)))

@@ -16,8 +16,10 @@ import numpy as np
 from onnxprune.axes import Poly
 from onnxprune.core.group import Group
 from onnxprune.tiles.arrays import Floats, Indices
+from onnxprune.tiles.masking import block_sums, expand_choice
+from onnxprune.tiles.pattern import Pattern
 
-__all__ = ["Level", "block_ranks", "level_costs", "level_groups", "level_worth"]
+__all__ = ["Level", "block_ranks", "entry_ranks", "level_costs", "level_groups", "level_worth"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,24 @@ def block_ranks(sums: Floats) -> Indices:
     order = np.argsort(-sums, axis=0, kind="stable")
     np.put_along_axis(ranks, order, np.arange(len(sums), dtype=np.int64)[:, None], axis=0)
     return ranks
+
+
+def entry_ranks(
+    pattern: Pattern, saliency: Floats, rows: Indices | None = None, columns: Indices | None = None
+) -> Indices:
+    """Returns the rank within its tile of the block that each entry lies in: int64 [K, N], in *original* order.
+
+    Args:
+        pattern: Says how large the blocks are.
+        saliency: X, float64 [K, N], in original order.
+        rows: Position → original input, int64 [K]; None leaves the order as it is.
+        columns: Position → original output, int64 [N].
+    """
+    inputs, outputs = saliency.shape
+    rows = np.arange(inputs, dtype=np.int64) if rows is None else rows
+    columns = np.arange(outputs, dtype=np.int64) if columns is None else columns
+    ranks = block_ranks(block_sums(pattern, saliency, rows, columns))
+    return expand_choice(pattern, ranks, rows, columns)
 
 
 def level_worth(sums: Floats) -> Floats:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from onnxprune.tiles.arrays import Floats, Indices, Mask
 from onnxprune.tiles.pattern import Pattern, cell_starts
 
 __all__ = ["block_sums", "expand_choice", "gathering", "make_mask", "retained"]
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 def gathering(order: Indices, cell: int) -> csr_array:
@@ -47,12 +52,12 @@ def make_mask(pattern: Pattern, saliency: Floats, rows: Indices | None = None, c
     return expand_choice(pattern, choice, *_orders(saliency, rows, columns))
 
 
-def expand_choice(pattern: Pattern, choice: Mask, rows: Indices, columns: Indices) -> Mask:
-    """Returns a choice of cells as a mask, bool [K, N], in original order.
+def expand_choice(pattern: Pattern, choice: NDArray[Kind], rows: Indices, columns: Indices) -> NDArray[Kind]:
+    """Returns a choice of cells as a mask, bool [K, N], in original order; or whatever else cells have.
 
     Args:
         pattern: Says how large the cells are.
-        choice: bool [row cells, column cells].
+        choice: bool, or of another type, [row cells, column cells].
         rows: Position → original input, int64 [K].
         columns: Position → original output, int64 [N].
     """

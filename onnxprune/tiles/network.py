@@ -115,7 +115,7 @@ def as_matrix(values: NDArray[Any], site: TileSite) -> NDArray[Any]:
 def from_matrix(matrix: NDArray[Any], site: TileSite) -> NDArray[Any]:
     """Returns [K, N], such as a mask, so that it broadcasts over the weight."""
     turned = matrix if site.input_axis == 0 else matrix.T
-    return turned.reshape(*turned.shape, *[1] * (2 if site.operator == "Conv" else 0))
+    return turned.reshape(*turned.shape, *[1] * site.spatial)
 
 
 def _staying(axis: Axis, names: Mapping[Atom, str]) -> list[Atom]:

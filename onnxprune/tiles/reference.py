@@ -75,7 +75,7 @@ def block_sparse_conv(
     _check(index, tiles, rows, block_c, x.shape[1])
     around = [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:], strict=True)]
     padded = np.pad(_padded(np.asarray(x, dtype=np.float64), 1, block_c), around)
-    wide = np.asarray(values, dtype=np.float64).reshape(tiles, -1, rows, *kernel)
+    wide = np.asarray(values, dtype=np.float64).reshape(tiles, len(values) // tiles, rows, *kernel)
     sizes = [(padded.shape[2 + a] - dilations[a] * (kernel[a] - 1) - 1) // strides[a] + 1 for a in range(axes)]
     y = np.zeros((x.shape[0], tiles, wide.shape[1], *sizes))
     for tap in np.ndindex(*kernel):
@@ -88,7 +88,7 @@ def block_sparse_conv(
             y[:, g] += np.einsum(
                 "bc...,tc->bt...", seen[:, _channels(index[g], block_c)], wide[(g, slice(None), slice(None), *tap)]
             )
-    flat = y.reshape(x.shape[0], -1, *sizes)
+    flat = y.reshape(len(x), len(values), *sizes)
     if bias is None:
         return flat
     return flat[:, : len(bias)] + np.asarray(bias, dtype=np.float64).reshape(-1, *[1] * axes)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from onnxprune.core.errors import UsageError
 from onnxprune.tiles.arrays import Floats
+from onnxprune.tiles.block_pattern import BlockPattern
 from onnxprune.tiles.occupy import occupy
 from onnxprune.tiles.pattern import cell_count
 from onnxprune.tiles.saliency import largest_mass
@@ -20,7 +21,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True)
-class TetrisBlocks:
+class TetrisBlocks(BlockPattern):
     """Prunes the weakest blocks of the matrix.
 
     Attributes:
@@ -32,35 +33,12 @@ class TetrisBlocks:
         UsageError: when a value is outside its domain.
     """
 
-    block: int
-    tile: int
     rate: float
 
     def __post_init__(self) -> None:
-        if self.block < 1 or self.tile < 1:
-            raise UsageError(f"A block is at least 1 x 1, not {self.block} x {self.tile}.")
+        super().__post_init__()
         if not 0 <= self.rate < 1:
             raise UsageError(f"The share of pruned blocks is at least 0 and below 1, not {self.rate}.")
-
-    @property
-    def row_cell(self) -> int:
-        """Inputs in a block."""
-        return self.block
-
-    @property
-    def column_cell(self) -> int:
-        """Outputs in a block."""
-        return self.tile
-
-    @property
-    def row_unit(self) -> int:
-        """Whole rows of blocks may change places."""
-        return self.block
-
-    @property
-    def column_unit(self) -> int:
-        """Whole columns of blocks may change places."""
-        return self.tile
 
     def choose(self, sums: Floats, temperature: float = 0.0) -> Floats:
         """Returns all but the weakest blocks; see `Pattern.choose`."""

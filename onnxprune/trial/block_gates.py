@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from onnxprune.bridge import OnnxModule
 from onnxprune.core.errors import InternalError
+from onnxprune.trial.switches import Switches
 
 __all__ = ["BlockGate", "BlockGates"]
 
@@ -44,6 +45,7 @@ class BlockGates:
 
     Args:
         gates: One for each layer; no two of one weight.
+        others: What acts on the weights besides, such as the gates of channels.
 
     Raises:
         InternalError: when two gates are of one weight.
@@ -52,19 +54,20 @@ class BlockGates:
         groups: Names of what a mask can be given for.
     """
 
-    def __init__(self, gates: tuple[BlockGate, ...]) -> None:
+    def __init__(self, gates: tuple[BlockGate, ...], others: Switches | None = None) -> None:
         if len({gate.initializer for gate in gates}) < len(gates):
             raise InternalError("two gates switch blocks of one weight")
-        self.groups = tuple(gate.group for gate in gates)
+        self._others = others
+        self.groups = (*(others.groups if others is not None else ()), *(gate.group for gate in gates))
         self._ranks = {gate.group: (gate.initializer, torch.from_numpy(gate.ranks)) for gate in gates}
 
     def values(self, module: OnnxModule, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Returns initializer → weight under the masks; see `Switches.values`."""
         parameters = dict(module.named_parameters())
-        found = {}
+        found = {} if self._others is None else self._others.values(module, masks)
         for group, (name, ranks) in self._ranks.items():
             mask = masks.get(group)
             if mask is not None:
                 factors = mask.index_select(0, ranks.reshape(-1).to(mask.device)).reshape(ranks.shape)
-                found[name] = parameters[name] * factors
+                found[name] = found.get(name, parameters[name]) * factors
         return found

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -86,25 +86,27 @@ class Probe:
         """Group → u, float64 [batches, channels]; groups without a gate are absent."""
         return self._gradients(self._draw())
 
-    def entry_losses(self, names: Iterable[str]) -> Rows:
-        """Returns what each entry of a weight costs when it alone goes: ½ E[u²], u = w ∂(Σ rᵀz)/∂w / √batch.
+    def entry_losses(self, taps: Mapping[str, tuple[int, ...]]) -> Rows:
+        """Returns what entries of a weight cost when they go: ½ E[(Σ u)²], u = w ∂(Σ rᵀz)/∂w / √batch.
 
         Args:
-            names: Initializers that the module trains.
+            taps: Initializers that the module trains → axes along which entries go together, such as those of a
+                kernel; each of the other entries goes alone.
 
         Returns:
-            Initializer → float64, shaped as the weight.
+            Initializer → float64, shaped as the weight, of size one along its taps.
         """
         parameters = dict(self.module.named_parameters())
-        chosen = {name: parameters[name] for name in names}
-        sums = {name: torch.zeros(p.shape, dtype=torch.float64) for name, p in chosen.items()}
+        chosen = {name: parameters[name] for name in taps}
+        sums = {name: torch.zeros((), dtype=torch.float64) for name in taps}
         value, batches = self._draw(), 0
         for fed in self._batches():
             outputs = outputs_of(self.module, fed.inputs).values
             grads = torch.autograd.grad(value(fed, outputs), list(chosen.values()), allow_unused=True)
             for (name, parameter), grad in zip(chosen.items(), grads, strict=True):
-                if grad is not None:
-                    sums[name] += (grad * parameter.detach()).double().square()
+                change = torch.zeros_like(parameter) if grad is None else grad * parameter.detach()
+                together = change.double().sum(taps[name], keepdim=True) if taps[name] else change.double()
+                sums[name] = sums[name] + together.square()
             batches += 1
         found = {name: (0.5 / batches * total).numpy() for name, total in sums.items()}
         if any(not np.isfinite(losses).all() for losses in found.values()):

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from result_cache import ResultCache, percent
+from table_cli import markdown, parse_table, part_of, table_parser
 
 SEARCHES = {"dsa": "--allocator dsa --search-epochs 1", "dsa carry": "--allocator dsa --search-epochs 1 --search-carry"}
 METHODS = {
@@ -160,7 +161,7 @@ class Bench:
             for (model, budget, epochs), row in sorted(cells.items(), key=_order)
         ]
         seconds = ["model", "MACs", "epochs", *(f"{name}, s" for name in timed)]
-        return f"{_table(head, rows)}\n\n{_table(seconds, times)}"
+        return f"{markdown(head, rows)}\n\n{markdown(seconds, times)}"
 
 
 def _one(row: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -184,22 +185,17 @@ def _order(item: tuple[tuple[str, float, int], Any]) -> tuple[str, float, int]:
     return model, -budget, epochs
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
-
-
 def main(words: list[str]) -> int:
     """Makes what is missing, and prints the tables."""
     options = parse(words)
     cache = ResultCache(options.folder)
     if not options.print:
         bench = Bench(cache, options.data, options.eval_data, options.shared)
-        index, count = (int(word) for word in options.part.split("/"))
         groups = [
             (model, budget, seed) for budget in options.budgets.split(",") for seed in options.seeds
             for model in options.models
         ]  # fmt: skip
-        for model, budget, seed in groups[index - 1 :: count]:
+        for model, budget, seed in part_of(groups, options.part):
             for method in options.methods.split(","):
                 common = shlex.join(options.options)
                 bench.make(Cell(model.stem, budget, method, options.epochs, seed, common), model)
@@ -209,24 +205,12 @@ def main(words: list[str]) -> int:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """Returns the options; `options` are those behind `--`."""
-    cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="keeps finished runs")
-    parser.add_argument("models", type=Path, nargs="*")
-    parser.add_argument("--data", type=Path, help="training data, .npz with `labels`")
-    parser.add_argument("--eval-data", type=Path, help="test data with `labels`")
+    parser = table_parser(__doc__)
     parser.add_argument("--budgets", default="0.5,0.4,0.25")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--shared", type=Path, help=f"folder with models/torch, for {RIVAL}")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th cell from the I-th on")
-    parser.add_argument("--print", action="store_true", help="print what is there, run nothing")
-    options = parser.parse_args(words[:cut])
-    options.options = words[cut + 1 :]
-    if not options.print and not (options.models and options.data and options.eval_data):
-        parser.error("give models, --data and --eval-data, or --print")
-    return options
+    return parse_table(parser, words)
 
 
 if __name__ == "__main__":

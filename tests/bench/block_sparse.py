@@ -1,15 +1,25 @@
 """Block-sparse operators against onnxruntime's dense ones: kernels and bodies, turn by turn in one process.
 
-    python -m tests.bench.block_sparse [--json FILE] [--family matmul|conv] [--threads N] [--sparsities 0.5,0.9]
-                                       [--rows 32,128,512] [--blocks 16x128,1x32] [--shapes 768x3072] [--seconds S]
+    python -m tests.bench.block_sparse [--json FILE] [--family matmul|conv] [--net resnet18] [--threads 1,2]
+                                       [--sparsities 0.5,0.9] [--rows 32,128,512] [--blocks 16x128,1x32]
+                                       [--shapes 768x3072] [--seconds S]
+                                       [--provider cpu|cuda] [--elements float16,bfloat16,tf32]
+    python -m tests.bench.block_sparse --print FILE
+
+Without --family and --net all of them are measured. FILE holds what is done so far, and --print gives the tables of
+docs/tiles.md from it.
 
 MatMul: shapes K×N, M rows, MatMul + Add for the dense side. Conv: chains of four 3×3 Conv + Relu with C channels on
-H×H images (shapes C×H), which onnxruntime computes in its blocked layout on the dense side. Weights are random, blocks
-of b inputs × T outputs, the same share kept in each tile. Ratios are dense time over sparse time, above 1 is faster.
+H×H images (shapes C×H), which onnxruntime computes in its blocked layout on the dense side. resnet18: the whole net of
+`block_sparse_nets`, with its 3×3 layers of stride one sparse, also with their weights stored packed and expanded when a
+session loads the model ("densify"). Weights are random, blocks of b inputs × T outputs, the same share kept in each
+tile. Ratios are dense time over sparse time, above 1 is faster.
 
 On one thread a sample is CPU time of the thread, which other load on the machine disturbs less than wall time (but
 caches, clock and a core's other hardware thread are shared all the same); on more it is wall time. Inputs and outputs
 are bound beforehand. A ratio is that of medians; the spread is the interquartile range of the ratios of single rounds.
+
+`--provider cuda` measures on a device, in the elements that are named, beside cuBLAS (see `block_sparse_cuda.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +32,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,49 +44,28 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxprune.core.tiling import Form
 from onnxprune.kernels import Activation, Window, attach, available, build, conv_node, matmul_node, register
 from onnxprune.kernels.compilation import cache_path
+from tests.bench.block_sparse_nets import resnet18
+from tests.bench.block_sparse_table import Measured, tables
 
-__all__ = ["Measured", "main", "measure"]
+__all__ = ["main", "measure", "measure_net"]
 
 MATMUL_SHAPES = "768x3072,3072x768,512x512,4096x4096"
 CONV_SHAPES = "64x56,128x28,256x14,512x7"
 MATMUL_BLOCKS = "16x128,1x32"
 CONV_BLOCKS = "1x8,8x32"
+CUDA_BLOCKS = "16x128,16x64"
+CUDA_CONV_BLOCKS = "16x64"
+CUDA_SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 CHAIN = 4
+NET_SPARSITIES = [0.75]
+NET_LONGER = 8.0
 SAMPLE_S = 0.004
 PARITY = 1e-3
 LEAST_ROUNDS = 7
 Weights = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One comparison.
-
-    Attributes:
-        family: matmul or conv.
-        shape: K×N, or C×H.
-        block: b×T.
-        sparsity: Share of the inputs that each tile gives up.
-        rows: M, or the batch.
-        variant: kernel or body.
-        ratio: Dense time over sparse time.
-        spread: Interquartile range of the ratios of single rounds.
-        dense_us: Median microseconds of a dense run.
-        rounds: Rounds measured.
-    """
-
-    family: str
-    shape: str
-    block: str
-    sparsity: float
-    rows: int
-    variant: str
-    ratio: float
-    spread: float
-    dense_us: float
-    rounds: int
 
 
 def _tiles(inputs: int, outputs: int, block: int, width: int, sparsity: float, rng: np.random.Generator) -> Weights:
@@ -220,44 +210,63 @@ def measure(
     made = {"dense": _call(dense, x, None, threads), "body": _call(sparse, x, None, threads)}
     if library is not None:
         made["kernel"] = _call(sparse, x, library, threads)
+    sizes = {name: (sparse if name != "dense" else dense).ByteSize() for name in made}
+    texts = family, f"{shape[0]}x{shape[1]}", f"{block[0]}x{block[1]}"
+    return _compared(texts, sparsity, rows, made, sizes, threads, seconds)
+
+
+def measure_net(
+    block: tuple[int, int], sparsity: float, *, threads: int, seconds: float, library: Path | None, seed: int = 0
+) -> list[Measured]:
+    """Returns the comparisons of ResNet-18: with kernels, where there are some, with bodies, and with packed weights.
+
+    Args:
+        block: (b, T).
+        sparsity: Share of the inputs that each tile gives up, in each 3×3 layer of stride one.
+        threads: Threads within one operator.
+        seconds: Seconds of measuring, about.
+        library: The kernels, or None.
+        seed: Seed of weights and inputs.
+    """
+    net = resnet18(block, sparsity, seed=seed)
+    x = np.random.default_rng(seed).standard_normal(net.image).astype(np.float32)
+    forms: list[Form] = ["dense", "body", "densify", *(["kernel"] if library is not None else [])]
+    models = {str(form): net.written(form) for form in forms}
+    made = {form: _call(model, x, library if form == "kernel" else None, threads) for form, model in models.items()}
+    sizes = {form: model.ByteSize() for form, model in models.items()}
+    texts = net.name, f"{net.image[1]}x{net.image[2]}", f"{block[0]}x{block[1]}"
+    return _compared(texts, sparsity, net.image[0], made, sizes, threads, seconds)
+
+
+def _compared(
+    texts: tuple[str, str, str],
+    sparsity: float,
+    rows: int,
+    made: dict[str, tuple[Callable[[], None], Any]],
+    sizes: dict[str, int],
+    threads: int,
+    seconds: float,
+) -> list[Measured]:
+    """Returns what takes how long, over "dense"; `texts` are family, shape and block."""
     for name, (_, (output, _)) in made.items():
         if not np.abs(output - made["dense"][1][0]).max() <= PARITY * np.abs(output).max():
-            raise RuntimeError(f"{name} computes something else: {family} {shape} {block}")
+            raise RuntimeError(f"{name} computes something else: {' '.join(texts)}")
     samples = dict(zip(made, _samples([call for call, _ in made.values()], seconds, threads), strict=True))
     reference = samples.pop("dense")
-    found = []
+    median, found = statistics.median(reference), []
     for name, times in samples.items():
         low, _, high = statistics.quantiles([d / t for d, t in zip(reference, times, strict=True)], n=4)
-        median = statistics.median(reference)
-        ratio = median / statistics.median(times)
-        texts = f"{shape[0]}x{shape[1]}", f"{block[0]}x{block[1]}"
-        found.append(Measured(family, *texts, sparsity, rows, name, ratio, high - low, median * 1e6, len(times)))
+        ratio, size = median / statistics.median(times), sizes[name] / sizes["dense"]
+        rest = (ratio, high - low, median * 1e6, len(times), threads, size)
+        found.append(Measured(*texts, sparsity, rows, name, *rest))
     return found
-
-
-def _table(found: Sequence[Measured]) -> str:
-    """Returns rows of medians over shapes."""
-
-    def key(m: Measured) -> tuple[Any, ...]:
-        return (m.family, m.variant, m.block, m.sparsity, m.rows)
-
-    lines = [
-        "| family | variant | block | sparsity | rows | median ratio | ratios by shape |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for (family, variant, block, sparsity, rows), group in itertools.groupby(sorted(found, key=key), key):
-        ratios = {m.shape: m.ratio for m in group}
-        each = ", ".join(f"{shape} {ratio:.2f}" for shape, ratio in ratios.items())
-        middle = statistics.median(ratios.values())
-        lines.append(f"| {family} | {variant} | {block} | {sparsity:.1%} | {rows} | {middle:.2f} | {each} |")
-    return "\n".join(lines)
 
 
 def _pairs(text: str) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in (item.split("x") for item in text.split(","))]
 
 
-def _environment(threads: int, library: Path | None) -> dict[str, Any]:
+def _environment(library: Path | None) -> dict[str, Any]:
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cpu": models[0].partition(":")[2].strip(),
@@ -265,48 +274,93 @@ def _environment(threads: int, library: Path | None) -> dict[str, Any]:
         "onnxruntime": ort.__version__,
         "python": platform.python_version(),
         "provider": "CPUExecutionProvider",
-        "threads": threads,
-        "clock": "CPU time of the thread" if threads == 1 else "wall time",
+        "clock": "CPU time of the thread on one thread, else wall time",
     }
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", choices=["matmul", "conv"], action="append")
+    parser.add_argument("--family", choices=["matmul", "conv"], action="append", default=[])
+    parser.add_argument("--net", choices=["resnet18"], action="append", default=[])
     parser.add_argument("--shapes", type=_pairs)
     parser.add_argument("--blocks", type=_pairs)
     parser.add_argument("--sparsities", type=lambda text: [float(s) for s in text.split(",")])
     parser.add_argument("--rows", type=lambda text: [int(s) for s in text.split(",")])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=lambda text: [int(s) for s in text.split(",")], default=[1])
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--print", type=Path, metavar="FILE")
+    parser.add_argument("--provider", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--elements", type=lambda text: text.split(","), default=["float16", "bfloat16", "tf32"])
     options = parser.parse_args(words)
+    if options.print:
+        document = json.loads(options.print.read_text(encoding="utf-8"))
+        print(tables([Measured(**each) for each in document["results"]]))
+        print(_said(document["environment"]))
+        return 0
+    if options.provider == "cuda":
+        return _main_on_cuda(options)
     path = cache_path()
     library = path if path.is_file() else build()
     found: list[Measured] = []
-    for family in options.family or ["matmul", "conv"]:
+    environment = _environment(library)
+    for work in _work(options, library):
+        new = work()
+        found += new
+        for m in new:
+            text = f"{m.family} {m.shape} {m.block} {m.sparsity} {m.rows} {m.variant} on {m.threads}: {m.ratio:.2f}"
+            print(text, file=sys.stderr, flush=True)
+        if options.json:
+            document = {"environment": environment, "results": [asdict(m) for m in found]}
+            options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(tables(found))
+    print(_said(environment))
+    return 0
+
+
+def _work(options: argparse.Namespace, library: Path) -> Iterator[Callable[[], list[Measured]]]:
+    """Yields what is to be measured."""
+    everything = not options.family and not options.net
+    for threads in options.threads:
+        limits = {"threads": threads, "seconds": options.seconds, "library": library}
+        for family in options.family or (["matmul", "conv"] if everything else []):
+            matmul = family == "matmul"
+            shapes = options.shapes or _pairs(MATMUL_SHAPES if matmul else CONV_SHAPES)
+            blocks = options.blocks or _pairs(MATMUL_BLOCKS if matmul else CONV_BLOCKS)
+            sparsities = options.sparsities or ([0.5, 0.7, 0.8, 0.9] if matmul else [0.5, 0.75, 0.875])
+            rows = options.rows or ([32, 128, 512] if matmul else [1])
+            for block, sparsity, count, shape in itertools.product(blocks, sparsities, rows, shapes):
+                yield partial(measure, family, shape, block, sparsity, count, **limits)
+        if options.net or everything:
+            blocks = options.blocks or _pairs(CONV_BLOCKS)
+            for block, sparsity in itertools.product(blocks, options.sparsities or NET_SPARSITIES):
+                yield partial(measure_net, block, sparsity, **{**limits, "seconds": NET_LONGER * options.seconds})
+
+
+def _said(environment: Mapping[str, Any]) -> str:
+    return "\n" + ", ".join(f"{name} {value}" for name, value in environment.items())
+
+
+def _main_on_cuda(options: argparse.Namespace) -> int:
+    """Measures on a device and prints a table."""
+    from tests.bench import block_sparse_cuda  # PyTorch with CUDA is needed only here
+    from tests.bench.gpu_session import look, pivot
+
+    environment, found = look(), []
+    for family, element in itertools.product(options.family or ["matmul", "conv"], options.elements):
         matmul = family == "matmul"
+        measure_one = block_sparse_cuda.measure_matmul if matmul else block_sparse_cuda.measure_conv
         shapes = options.shapes or _pairs(MATMUL_SHAPES if matmul else CONV_SHAPES)
-        blocks = options.blocks or _pairs(MATMUL_BLOCKS if matmul else CONV_BLOCKS)
-        sparsities = options.sparsities or ([0.5, 0.7, 0.8, 0.9] if matmul else [0.5, 0.75, 0.875])
-        rows = options.rows or ([32, 128, 512] if matmul else [1])
-        for block, sparsity, count, shape in itertools.product(blocks, sparsities, rows, shapes):
-            limits = {"threads": options.threads, "seconds": options.seconds}
-            found += measure(family, shape, block, sparsity, count, library=library, **limits)
-            print(
-                *(
-                    f"{m.family} {m.shape} {m.block} {m.sparsity} {m.rows} {m.variant} {m.ratio:.2f}"
-                    for m in found[-2:]
-                ),
-                sep="\n",
-                file=sys.stderr,
-            )
-    print(_table(found))
-    environment = _environment(options.threads, library)
+        blocks = options.blocks or _pairs(CUDA_BLOCKS if matmul else CUDA_CONV_BLOCKS)
+        rows = options.rows or ([16, 128, 1024, 8192] if matmul else [1, 32])
+        for shape, block, sparsity in itertools.product(shapes, blocks, options.sparsities or CUDA_SPARSITIES):
+            found += measure_one(element, shape, block, sparsity, rows, seconds=options.seconds, bodies=True)
+            print(*found[-2 * len(rows) :], sep="\n", file=sys.stderr)
+    document = {"environment": environment, "results": [asdict(m) for m in found]}
+    print(*pivot(document["results"], ("family", "variant", "element", "shape", "block", "rows"), "ratio"), sep="\n")
     print("\n" + ", ".join(f"{name} {value}" for name, value in environment.items()))
     if options.json:
-        document = {"environment": environment, "results": [asdict(m) for m in found]}
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
+from table_cli import split_words
 
 WIDTH = 2048
 HIDDEN = 4 * WIDTH
@@ -105,15 +106,13 @@ def compress(path: Path, out: Path, options: list[str]) -> list[str]:
 
 def main() -> int:
     """Builds, compresses, prints."""
-    words = sys.argv[1:]
-    options = words[words.index("--") + 1 :] if "--" in words else ["--flops", "0.5"]
-    words = words[: words.index("--")] if "--" in words else words
+    words, options = split_words(sys.argv[1:])
     folder, gigabytes = Path(words[0]), float(words[1]) if len(words) > 1 else 2.7
     folder.mkdir(parents=True, exist_ok=True)
     path, out = folder / "large.onnx", folder / "slim.onnx"
     if not path.exists():
         build(path, gigabytes * 1e9)
-    seconds, peak, code = measure(compress(path, out, options))
+    seconds, peak, code = measure(compress(path, out, options or ["--flops", "0.5"]))
     if code == 0:
         report = json.loads(out.with_suffix(".report.json").read_text(encoding="utf-8"))
         for each in report["passes"]:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from result_cache import ResultCache, percent
+from table_cli import split_words
 
 CLOSE = 0.02
 LIMIT = 1.0
@@ -172,7 +173,7 @@ def row(bench: Bench, model: Path, budget: float, parts: Sequence[str]) -> list[
     return [*cells, *[""] * (len(HEAD) - len(cells))]
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str]) -> None:
     """Makes what is missing, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -183,9 +184,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--tries", type=int, default=6, help="budgets of MACs to try")
     parser.add_argument("--parts", default="cuts,training", help="what to make, besides the table")
-    known, options = parser.parse_known_args(words)
-    further = tuple(option for option in options if option != "--")
-    bench = Bench(ResultCache(known.folder), known.data, known.eval_data, known.epochs, known.tries, further)
+    before, options = split_words(words)
+    known = parser.parse_args(before)
+    bench = Bench(ResultCache(known.folder), known.data, known.eval_data, known.epochs, known.tries, tuple(options))
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     for model in known.models:
         for budget in known.budgets.split(","):
@@ -195,4 +196,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from table_cli import split_words
+
 HEAD = "| model | MACs | parameters | file | accuracy | latency, batch 1 (95 % interval) |"
 
 
@@ -47,8 +49,8 @@ def row(report: dict[str, Any]) -> str:
 
 def main(words: list[str]) -> None:
     """Runs everything."""
-    cut = words.index("--") if "--" in words else len(words)
-    folder, models, options = Path(words[0]), [Path(w) for w in words[1:cut]], words[cut + 1 :]
+    paths, options = split_words(words)
+    folder, *models = map(Path, paths)
     folder.mkdir(parents=True, exist_ok=True)
     reports = [compress(model, folder, options) for model in models]
     print(HEAD + "\n" + "|---" * HEAD.count(" |") + "|")

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from table_cli import split_words
+
 from onnxprune.core.budget import Budget
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench
@@ -88,11 +90,11 @@ def row(model: Path, train: Path, test: Path, share: float) -> str:
 
 def main(words: list[str]) -> None:
     """Prints the table."""
-    cut = words.index("--")
-    train, test, *models = (Path(word) for word in words[:cut])
+    paths, shares = split_words(words)
+    train, test, *models = map(Path, paths)
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     for model in models:
-        for share in words[cut + 1 :]:
+        for share in shares:
             print(row(model, train, test, float(share)), flush=True)
 
 

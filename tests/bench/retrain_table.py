@@ -34,6 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 from result_cache import ResultCache, beside, percent
+from table_cli import markdown, parse_table, part_of, table_parser
 
 FOLDED = {"default": "", "folded (--no-batchnorm)": "--no-batchnorm"}
 Column = Literal["at once", "labels", "inputs only"]
@@ -124,9 +125,8 @@ class Table:
         lengths = [f"{count} epoch{'s' * (count > 1)}" for count in epochs]
         trained = [f"{length}, {column}" for length in lengths for column in COLUMNS[1:]]
         head = ["model", "budget", "options", "MACs, %", "before", "at once", *trained, "training, s"]
-        lines = [head, ["---"] * len(head)]
-        lines += [[*name, *self._cells(runs, epochs)] for name, runs in sorted(rows.items(), key=_order)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        lines = [[*name, *self._cells(runs, epochs)] for name, runs in sorted(rows.items(), key=_order)]
+        return markdown(head, lines)
 
     @staticmethod
     def _cells(runs: list[dict[str, Any]], epochs: list[int]) -> Iterator[str]:
@@ -153,7 +153,7 @@ def planned(options: argparse.Namespace) -> list[Run]:
     sets = dict(text.split("=", 1) for text in options.set) if options.set else FOLDED
     common = shlex.join(options.options)
     return [
-        Run(model, budget, column, 0 if column == "at once" else epochs, f"{common} {extra}".strip(), name, seed)
+        Run(str(model), budget, column, 0 if column == "at once" else epochs, f"{common} {extra}".strip(), name, seed)
         for model in options.models
         for budget in options.budgets.split(",")
         for name, extra in sets.items()
@@ -166,13 +166,12 @@ def planned(options: argparse.Namespace) -> list[Run]:
 def main(words: list[str]) -> int:
     """Runs what is missing, prints the table; returns 1 where a run failed."""
     options = parse(words)
-    table = Table(Path(options.folder))
+    table = Table(options.folder)
     if not options.print:
-        index, count = (int(word) for word in options.part.split("/"))
         if any("labels" not in column for column in options.columns):
-            table.unlabelled(Path(options.data))
-        for run in planned(options)[index - 1 :: count]:
-            table.make(run, Path(options.data), Path(options.eval_data))
+            table.unlabelled(options.data)
+        for run in part_of(planned(options), options.part):
+            table.make(run, options.data, options.eval_data)
     print(table.text())
     if table.failures:
         print("\nFailed:", *table.failures, sep="\n  ", file=sys.stderr)
@@ -181,24 +180,12 @@ def main(words: list[str]) -> int:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """Returns the options; `options` are those behind `--`."""
-    cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="keeps finished runs")
-    parser.add_argument("models", nargs="*")
-    parser.add_argument("--data", help="training data, .npz with `labels`")
-    parser.add_argument("--eval-data", help="test data with `labels`")
+    parser = table_parser(__doc__)
     parser.add_argument("--budgets", default="0.4,0.25")
     parser.add_argument("--epochs", type=int, nargs="+", default=[3])
     parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="NAME=OPTIONS", help="may be repeated")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th run from the I-th on")
-    parser.add_argument("--print", action="store_true", help="print what is there, run nothing")
-    options = parser.parse_args(words[:cut])
-    options.options = words[cut + 1 :]
-    if not options.print and not (options.models and options.data and options.eval_data):
-        parser.error("give models, --data and --eval-data, or --print")
-    return options
+    return parse_table(parser, words)
 
 
 if __name__ == "__main__":

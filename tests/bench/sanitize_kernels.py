@@ -2,9 +2,9 @@
 
     python tests/bench/sanitize_kernels.py [address] [thread]
 
-Builds the library with each sanitizer and runs the unit tests of the kernels with it: random nonsense, numbers and
-concurrent callers. The sanitizer's runtime is preloaded into Python, so that only the library is watched, and the
-memory that onnxruntime hands to it. Ends with 1 where a sanitizer or a test complains.
+Builds the library with each sanitizer and runs the unit tests of the kernels with it: random nonsense, numbers, the
+CUDA side on an emulated device, and concurrent callers. The sanitizer's runtime is preloaded into Python, so that only
+the library is watched, and the memory that onnxruntime hands to it. Ends with 1 where a sanitizer or a test complains.
 
 ThreadSanitizer does not see how onnxruntime's thread pool hands work on; `ort.h` tells it what the pool promises.
 What it finds within onnxruntime is left out: a complaint counts where one of the two accesses is ours.
@@ -37,7 +37,7 @@ OPTIONS = {
     "thread": {"TSAN_OPTIONS": "halt_on_error=0:exitcode=0:report_signal_unsafe=0"},
 }
 TESTS = {
-    "address": ["tests/unit/kernels/test_malformed.py", "tests/unit/kernels/test_numbers.py"],
+    "address": [f"tests/unit/kernels/test_{name}.py" for name in ("malformed", "numbers", "cuda_numbers")],
     "thread": ["tests/unit/kernels/test_two_lives.py"],
 }
 OURS = re.compile(r"#[01] .*(?:kernels/src/|onnxprune::)")

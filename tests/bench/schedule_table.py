@@ -30,6 +30,7 @@ from unittest import mock
 import numpy as np
 import torch
 from result_cache import ResultCache, beside, percent
+from table_cli import finished_parser, markdown, part_of
 
 from onnxprune.bridge import OnnxModule, predict, reestimate, to_torch, write_back
 from onnxprune.core.run import run_passes
@@ -77,7 +78,7 @@ class Start:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.folder = options, Path(options.folder)
+        self.options, self.folder = options, options.folder
         self.slim_path, self.facts_path = self.folder / "slim.onnx", self.folder / "slim.json"
         self.train_path = self.folder / "train.npz"
 
@@ -252,20 +253,20 @@ def text(cache: ResultCache) -> str:
     for epochs in lengths:
         unit = "epoch" if epochs == 1 else "epochs"
         head += [f"{epochs} {unit}, validation", f"{epochs} {unit}, test"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for name in (name for name in FIXED if any(name == schedule for schedule, _ in found)):
         runs = [found.get((name, epochs), []) for epochs in lengths]
         lines.append([name.upper(), *(percent(run[part] for run in each) for each in runs for part in ("val", "test"))])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     counts = sorted({len(runs) for runs in found.values()})
     peaks = sorted({run["lr"] for runs in found.values() for run in runs})
-    return f"{table}\n\nLLR on validation by peak: {', '.join(tried)}. η_max: {peaks}. Seeds per cell: {counts}."
+    told = f"LLR on validation by peak: {', '.join(tried)}. η_max: {peaks}. Seeds per cell: {counts}."
+    return f"{markdown(head, lines)}\n\n{told}"
 
 
 def main(words: list[str]) -> None:
     """Runs what is missing, prints the table."""
     options = parse(words)
-    cache = ResultCache(Path(options.folder))
+    cache = ResultCache(options.folder)
     if not options.print:
         torch.set_num_threads(options.threads)
         trainings = Trainings(Start(options), cache)
@@ -276,16 +277,14 @@ def main(words: list[str]) -> None:
             for seed in options.seeds
             for schedule in options.schedules
         ]
-        index, count = (int(word) for word in options.part.split("/"))
-        for job in jobs[index - 1 :: count] if index else []:
+        for job in part_of(jobs, options.part):
             trainings.get(job)
     print(text(cache))
 
 
 def parse(words: list[str]) -> argparse.Namespace:
     """Returns the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="keeps the slim model and finished trainings")
+    parser = finished_parser(__doc__, "the slim model and finished trainings")
     parser.add_argument("--model", help="an .onnx with one output of class scores")
     parser.add_argument("--data", help="folder with train.npz, val.npz and test.npz")
     parser.add_argument("--flops", default="0.25")
@@ -298,9 +297,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lrs", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--sweep-epochs", type=int, default=3)
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th run from the I-th on")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--print", action="store_true", help="print what is there, run nothing")
     options = parser.parse_args(words)
     if not options.print and not (options.model and options.data):
         parser.error("give --model and --data, or --print")

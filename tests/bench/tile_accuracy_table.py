@@ -14,7 +14,6 @@ not made again.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from result_cache import ResultCache, percent
+from table_cli import markdown, parse_table, part_of, table_parser
 
 from onnxprune.core.allocation import Allocation
 from onnxprune.core.phases import Phase
@@ -148,41 +148,31 @@ def text(cache: ResultCache) -> str:
     rows: dict[tuple[str, float, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in cache.all(KIND):
         rows[run["model"], run["sparsity"], run["epochs"]][run["variant"]].append(run)
-    lines = [["model", "zeros", "epochs", "original", *VARIANTS]]
-    lines.append(["---"] * len(lines[0]))
+    lines = []
     for (model, sparsity, epochs), found in sorted(rows.items()):
         before = next(run["before"] for runs in found.values() for run in runs)
         cells = [percent([run["after"] for run in found[name]]) for name in VARIANTS]
         lines.append([model, f"{sparsity:.0%}", str(epochs), percent([before]), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["model", "zeros", "epochs", "original", *VARIANTS], lines)
 
 
 def main(words: list[str]) -> None:
     """Makes what is missing, and prints the table."""
-    cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("models", type=Path, nargs="*")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--eval-data", type=Path)
+    parser = table_parser(__doc__)
     parser.add_argument("--sparsities", default="0.5,0.7,0.8")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th run from the I-th on")
-    parser.add_argument("--print", action="store_true", help="print what is there, run nothing")
-    known = parser.parse_args(words[:cut])
+    known = parse_table(parser, words)
     cache = ResultCache(known.folder)
     if not known.print:
-        index, count = (int(word) for word in known.part.split("/"))
         planned = [
-            (Setting(model.stem, float(sparsity), variant, known.epochs, seed, tuple(words[cut + 1 :])), model)
+            (Setting(model.stem, float(sparsity), variant, known.epochs, seed, tuple(known.options)), model)
             for sparsity in known.sparsities.split(",")
             for model in known.models
             for seed in known.seeds
             for variant in known.variants.split(",")
         ]
-        for setting, model in planned[index - 1 :: count]:
+        for setting, model in part_of(planned, known.part):
             out = Path(f"{cache.place(setting.key)}.onnx")
             cache.get(setting.key, lambda s=setting, m=model, o=out: s.run(m, known.data, known.eval_data, o))
     print(text(cache))

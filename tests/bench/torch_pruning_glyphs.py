@@ -209,7 +209,7 @@ class Comparison:
             compared = measure(models, feeds, LatencyOptions(threads=self.options.threads, batch=batch))
             for name, times in found.items():
                 ratio = compared.ratios[name]
-                times.append(f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]")
+                times.append(f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]")
         return found
 
 

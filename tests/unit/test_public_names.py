@@ -40,7 +40,7 @@ def _kind_then_name(name: str) -> tuple[int, str]:
 
 
 def test_package_has_the_documented_names() -> None:
-    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", "compress", "inspect", "retrain", "validate"]
+    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", "bench", "compress", "inspect", "retrain", "validate"]
     assert all(hasattr(onnxprune, name) for name in onnxprune.__all__)
 
 

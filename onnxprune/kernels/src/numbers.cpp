@@ -2,12 +2,15 @@
 
 #include <immintrin.h>
 
+#include <cstring>
+
 namespace onnxprune {
 
 namespace {
 
 std::size_t copied(const Tensor& tensor) {
-  return tensor.type == ElementType::kFloat16 ? static_cast<std::size_t>(element_count(tensor.shape, "A tensor")) : 0;
+  const bool narrow = tensor.type == ElementType::kFloat16 || tensor.type == ElementType::kBFloat16;
+  return narrow ? static_cast<std::size_t>(element_count(tensor.shape, "A tensor")) : 0;
 }
 
 }  // namespace
@@ -33,11 +36,29 @@ __attribute__((target("avx2,f16c"))) void halves_from_floats(const float* from, 
   }
 }
 
+void floats_from_bfloats(const std::uint16_t* from, std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = std::uint32_t{from[i]} << 16;
+    std::memcpy(to + i, &bits, sizeof(bits));
+  }
+}
+
+void bfloats_from_floats(const float* from, std::int64_t count, std::uint16_t* to) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, from + i, sizeof(bits));
+    // to the nearest, ties to even; what is no number stays none
+    const std::uint32_t rounded = bits + 0x7fffU + (bits >> 16 & 1);
+    to[i] = static_cast<std::uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? bits >> 16 | 0x40U : rounded >> 16);
+  }
+}
+
 AsFloats::AsFloats(const Tensor& tensor)
     : copy_(ScratchPool::shared().borrow(copied(tensor))), data_(tensor.as<float>()) {
   const std::size_t count = copied(tensor);
   if (count == 0) return;
-  floats_from_halves(tensor.as<std::uint16_t>(), static_cast<std::int64_t>(count), copy_.data());
+  const auto widen = tensor.type == ElementType::kFloat16 ? floats_from_halves : floats_from_bfloats;
+  widen(tensor.as<std::uint16_t>(), static_cast<std::int64_t>(count), copy_.data());
   data_ = copy_.data();
 }
 
@@ -48,7 +69,9 @@ FloatsFor::FloatsFor(const Tensor& tensor)
 
 void FloatsFor::finish() const {
   const std::size_t count = copied(tensor_);
-  if (count != 0) halves_from_floats(data_, static_cast<std::int64_t>(count), tensor_.as<std::uint16_t>());
+  if (count == 0) return;
+  const auto round = tensor_.type == ElementType::kFloat16 ? halves_from_floats : bfloats_from_floats;
+  round(data_, static_cast<std::int64_t>(count), tensor_.as<std::uint16_t>());
 }
 
 }  // namespace onnxprune

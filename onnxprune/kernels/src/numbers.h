@@ -10,8 +10,10 @@ namespace onnxprune {
 
 void floats_from_halves(const std::uint16_t* from, std::int64_t count, float* to);
 void halves_from_floats(const float* from, std::int64_t count, std::uint16_t* to);
+void floats_from_bfloats(const std::uint16_t* from, std::int64_t count, float* to);
+void bfloats_from_floats(const float* from, std::int64_t count, std::uint16_t* to);
 
-// The values of a float32 or float16 tensor as float32: its own memory, or a copy in scratch memory.
+// The values of a float32, float16 or bfloat16 tensor as float32: its own memory, or a copy in scratch memory.
 class AsFloats {
  public:
   explicit AsFloats(const Tensor& tensor);
@@ -22,7 +24,7 @@ class AsFloats {
   const float* data_;
 };
 
-// float32 memory whose values end up in a float32 or float16 tensor: its own, or scratch memory that `finish` rounds.
+// float32 memory whose values end up in a float32, float16 or bfloat16 tensor: its own, or scratch memory that `finish` rounds.
 class FloatsFor {
  public:
   explicit FloatsFor(const Tensor& tensor);

@@ -1,5 +1,7 @@
 #include "ort.h"
 
+#include <new>
+
 namespace onnxprune {
 
 namespace {
@@ -26,6 +28,7 @@ Tensor view(abi::Table table, const abi::Value* value) {
   abi::ReleaseShapeInfo::call(table, info);
   check(table, status);
   check(table, abi::GetTensorMutableData::call(table, const_cast<abi::Value*>(value), &tensor.data));
+  check(table, abi::GetTensorMemory::call(table, value, &tensor.memory));
   return tensor;
 }
 
@@ -53,6 +56,30 @@ std::string show(const Shape& shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i != 0 ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
+}
+
+bool on_host(abi::Table table, const abi::MemoryInfo* memory) {
+  abi::DeviceKind kind = abi::DeviceKind::kCpu;
+  if (memory != nullptr) abi::GetDeviceKind::call(table, memory, &kind);
+  return kind == abi::DeviceKind::kCpu;
+}
+
+DeviceMemory::~DeviceMemory() {
+  if (allocator_ == nullptr) return;
+  if (data_ != nullptr) {
+    if (abi::Status* const status = abi::AllocatorFree::call(table_, allocator_, data_)) {
+      abi::ReleaseStatus::call(table_, status);
+    }
+  }
+  abi::ReleaseAllocator::call(table_, allocator_);
+}
+
+int DeviceMemory::device() const {
+  const abi::MemoryInfo* memory = nullptr;
+  int number = 0;
+  check(table_, abi::AllocatorInfo::call(table_, allocator_, &memory));
+  check(table_, abi::GetMemoryId::call(table_, memory, &number));
+  return number;
 }
 
 void check(abi::Table table, abi::Status* status) {
@@ -97,6 +124,17 @@ bool Info::constant(std::size_t place, Tensor* tensor) const {
   return true;
 }
 
+DeviceMemory Info::allocate(std::size_t bytes) const {
+  abi::Allocator* allocator = nullptr;
+  check(table_, abi::KernelAllocator::call(table_, info_, abi::MemoryKind::kDefault, &allocator));
+  void* data = nullptr;
+  abi::Status* const status = abi::AllocatorAlloc::call(table_, allocator, bytes, &data);
+  DeviceMemory memory(table_, allocator, data);
+  check(table_, status);
+  if (data == nullptr && bytes != 0) throw std::bad_alloc();
+  return memory;
+}
+
 Tensor Context::input(std::size_t place) const {
   std::size_t count = 0;
   check(table_, abi::ContextInputCount::call(table_, context_, &count));
@@ -109,9 +147,38 @@ Tensor Context::input(std::size_t place) const {
 Tensor Context::output(const Shape& shape, ElementType type) const {
   abi::Value* value = nullptr;
   check(table_, abi::ContextOutput::call(table_, context_, 0, shape.data(), shape.size(), &value));
-  Tensor tensor{type, shape, nullptr};
+  Tensor tensor{type, shape, nullptr, nullptr};
   check(table_, abi::GetTensorMutableData::call(table_, value, &tensor.data));
+  check(table_, abi::GetTensorMemory::call(table_, value, &tensor.memory));
   return tensor;
+}
+
+void* Context::stream() const {
+  void* stream = nullptr;
+  check(table_, abi::ContextGpuStream::call(table_, context_, &stream));
+  return stream;
+}
+
+DeviceMemory Context::scratch(const Tensor& beside, std::size_t bytes) const {
+  abi::Allocator* allocator = nullptr;
+  check(table_, abi::ContextAllocator::call(table_, context_, beside.memory, &allocator));
+  void* data = nullptr;
+  // Scratch memory is bound to the stream; onnxruntime gives none where there is no stream.
+  abi::Status* const status = stream() != nullptr
+                                  ? abi::ContextScratch::call(table_, context_, beside.memory, bytes, &data)
+                                  : abi::AllocatorAlloc::call(table_, allocator, bytes, &data);
+  DeviceMemory memory(table_, allocator, data);
+  check(table_, status);
+  if (data == nullptr && bytes != 0) throw std::bad_alloc();
+  return memory;
+}
+
+bool Context::provider_says(int version, int entry) const {
+  void* answer = nullptr;
+  abi::Status* const status = abi::ContextResource::call(table_, context_, version, entry, &answer);
+  if (status == nullptr) return answer != nullptr;
+  abi::ReleaseStatus::call(table_, status);
+  return false;
 }
 
 void Context::run_parallel(void (*step)(void*, std::size_t), std::size_t count, void* job) const {

@@ -27,6 +27,7 @@ struct Tensor {
   ElementType type = ElementType::kFloat;
   Shape shape;
   void* data = nullptr;
+  const abi::MemoryInfo* memory = nullptr;  // where the data lie
 
   bool present() const { return data != nullptr || !shape.empty(); }
   template <typename T>
@@ -41,8 +42,35 @@ std::int64_t element_count(const Shape& shape, const char* what);
 std::int64_t checked_product(std::int64_t a, std::int64_t b, const char* what);
 std::string show(const Shape& shape);
 
+// Returns whether memory is the host's.
+bool on_host(abi::Table table, const abi::MemoryInfo* memory);
+
 // Throws what a status says, and frees it.
 void check(abi::Table table, abi::Status* status);
+
+// Memory of onnxruntime's for a provider's device.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(abi::Table table, abi::Allocator* allocator, void* data)
+      : table_(table), allocator_(allocator), data_(data) {}
+  DeviceMemory(DeviceMemory&& other) noexcept { *this = std::move(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(table_, other.table_);
+    std::swap(allocator_, other.allocator_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~DeviceMemory();
+  void* data() const { return data_; }
+  // The number of the device.
+  int device() const;
+
+ private:
+  abi::Table table_ = nullptr;
+  abi::Allocator* allocator_ = nullptr;
+  void* data_ = nullptr;
+};
 
 // What is known when a kernel is made.
 class Info {
@@ -53,6 +81,8 @@ class Info {
   std::vector<std::int64_t> integers(const char* name) const;
   // Returns whether the input is a constant, and its value.
   bool constant(std::size_t place, Tensor* tensor) const;
+  // Returns memory of the device that the kernel's provider computes on; it lasts until it is let go.
+  DeviceMemory allocate(std::size_t bytes) const;
 
  private:
   abi::Table table_;
@@ -65,6 +95,14 @@ class Context {
   Context(abi::Table table, abi::KernelContext* context) : table_(table), context_(context) {}
   Tensor input(std::size_t place) const;
   Tensor output(const Shape& shape, ElementType type) const;
+
+  // The stream of a device that onnxruntime has this call's work done on.
+  void* stream() const;
+  // Returns memory beside that of a tensor, for work on this call's stream. It may be let go while that work is still
+  // under way: what gets it next is behind it on the stream, or waits for it.
+  DeviceMemory scratch(const Tensor& beside, std::size_t bytes) const;
+  // Returns whether a provider says yes to something, an entry of its list; no where it does not say.
+  bool provider_says(int version, int entry) const;
 
   // Runs task(0) … task(count - 1) on onnxruntime's threads and waits for them.
   template <typename Task>

@@ -20,6 +20,8 @@ struct OpDomain;
 struct SessionOptions;
 struct ShapeInferContext;
 struct OpAttribute;
+struct Allocator;
+struct MemoryInfo;
 
 // The function table: an array of pointers to functions of different types.
 using Table = const void* const*;
@@ -32,8 +34,10 @@ struct ApiBase {
 constexpr std::uint32_t kApiVersion = 18;  // onnxruntime 1.18, the oldest with everything below
 
 enum class ErrorCode : int { kFail = 1, kInvalidArgument = 2, kNotImplemented = 9 };
-enum class ElementType : int { kFloat = 1, kInt64 = 7, kFloat16 = 10, kDouble = 11 };
+enum class ElementType : int { kFloat = 1, kInt64 = 7, kFloat16 = 10, kDouble = 11, kBFloat16 = 16 };
 enum class Presence : int { kRequired = 0, kOptional = 1 };
+enum class MemoryKind : int { kCpuInput = -2, kDefault = 0 };
+enum class DeviceKind : int { kCpu = 0, kGpu = 1 };
 enum class AttributeKind : int { kInt = 1, kInts = 2 };
 
 // An entry of the table: its place and its type.
@@ -62,6 +66,10 @@ using GetDimensionsCount = Entry<61, Status*(const ShapeInfo*, std::size_t*)>;
 using GetDimensions = Entry<62, Status*(const ShapeInfo*, std::int64_t*, std::size_t)>;
 using GetSymbolicDimensions = Entry<63, Status*(const ShapeInfo*, const char**, std::size_t)>;
 using GetShapeInfo = Entry<65, Status*(const Value*, ShapeInfo**)>;
+using GetMemoryId = Entry<72, Status*(const MemoryInfo*, int*)>;
+using AllocatorAlloc = Entry<75, Status*(Allocator*, std::size_t, void**)>;
+using AllocatorFree = Entry<76, Status*(Allocator*, void*)>;
+using AllocatorInfo = Entry<77, Status*(const Allocator*, const MemoryInfo**)>;
 using KernelAttributeFloat = Entry<85, Status*(const KernelInfo*, const char*, float*)>;
 using KernelAttributeInt = Entry<86, Status*(const KernelInfo*, const char*, std::int64_t*)>;
 using ContextInputCount = Entry<88, Status*(const KernelContext*, std::size_t*)>;
@@ -70,8 +78,14 @@ using ContextOutput = Entry<91, Status*(KernelContext*, std::size_t, const std::
 using ReleaseStatus = Entry<93, void(Status*)>;
 using ReleaseShapeInfo = Entry<99, void(ShapeInfo*)>;
 using ReleaseCustomOpDomain = Entry<101, void(OpDomain*)>;
+using ReleaseAllocator = Entry<132, void(Allocator*)>;
 using KernelAttributeInts = Entry<163, Status*(const KernelInfo*, const char*, std::int64_t*, std::size_t*)>;
+using ContextGpuStream = Entry<193, Status*(const KernelContext*, void**)>;
+using GetTensorMemory = Entry<194, Status*(const Value*, const MemoryInfo**)>;
+using GetDeviceKind = Entry<225, void(const MemoryInfo*, DeviceKind*)>;
 using KernelConstantInput = Entry<249, Status*(const KernelInfo*, std::size_t, int*, const Value**)>;
+using ContextAllocator = Entry<253, Status*(const KernelContext*, const MemoryInfo*, Allocator**)>;
+using ContextResource = Entry<265, Status*(const KernelContext*, int, int, void**)>;
 using InferInputCount = Entry<267, Status*(const ShapeInferContext*, std::size_t*)>;
 using InferInput = Entry<268, Status*(const ShapeInferContext*, std::size_t, ShapeInfo**)>;
 using InferAttribute = Entry<269, Status*(const ShapeInferContext*, const char*, const OpAttribute**)>;
@@ -80,6 +94,12 @@ using SetSymbolicDimensions = Entry<271, Status*(ShapeInfo*, const char**, std::
 using ReadAttribute = Entry<272, Status*(const OpAttribute*, AttributeKind, void*, std::size_t, std::size_t*)>;
 using ContextParallelFor =
     Entry<274, Status*(const KernelContext*, void (*)(void*, std::size_t), std::size_t, std::size_t, void*)>;
+using ContextScratch = Entry<277, Status*(const KernelContext*, const MemoryInfo*, std::size_t, void**)>;
+using KernelAllocator = Entry<278, Status*(const KernelInfo*, MemoryKind, Allocator**)>;
+
+// What the CUDA provider tells of itself: the version of its list, and the places of entries.
+constexpr int kCudaResources = 3;
+constexpr int kCudaUsesTf32 = 10011;
 
 // A custom operator. The order of the members is the ABI; `version` says how many of them exist.
 struct CustomOp {
@@ -95,7 +115,7 @@ struct CustomOp {
   void (*destroy)(void*);
   Presence (*get_input_presence)(const CustomOp*, std::size_t);
   Presence (*get_output_presence)(const CustomOp*, std::size_t);
-  int (*get_input_memory)(const CustomOp*, std::size_t);
+  MemoryKind (*get_input_memory)(const CustomOp*, std::size_t);
   int (*get_variadic_input_arity)(const CustomOp*);
   int (*get_variadic_input_homogeneity)(const CustomOp*);
   int (*get_variadic_output_arity)(const CustomOp*);
@@ -117,6 +137,8 @@ static_assert(offsetof(CustomOp, compute) == 8 * 8, "members out of order");
 static_assert(offsetof(CustomOp, create_kernel_v2) == 17 * 8, "members out of order");
 static_assert(offsetof(CustomOp, infer_shape) == 19 * 8, "members out of order");
 static_assert(offsetof(CustomOp, release_alias_map) == 25 * 8, "members out of order");
-static_assert(sizeof(ElementType) == sizeof(int) && sizeof(Presence) == sizeof(int), "enums of C are ints");
+static_assert(sizeof(ElementType) == sizeof(int) && sizeof(Presence) == sizeof(int) &&
+                  sizeof(MemoryKind) == sizeof(int) && sizeof(DeviceKind) == sizeof(int),
+              "enums of C are ints");
 
 }  // namespace onnxprune::abi

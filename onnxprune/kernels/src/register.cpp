@@ -3,11 +3,12 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <tuple>
 
+#include "cuda_kernel.h"
+#include "export.h"
 #include "infer_shape.h"
 #include "kernel.h"
-
-#define ONNXPRUNE_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace onnxprune {
 
@@ -15,6 +16,13 @@ namespace {
 
 constexpr const char* kDomain = "onnxprune";
 constexpr int kFirstVersion = 1, kLastVersion = 1;  // of the operators
+constexpr const char* kCudaProvider = "CUDAExecutionProvider";
+constexpr std::size_t kIndexPlace = 2;
+
+// Which kernels sessions get: those of the CPU, and beside them those of CUDA. For tests with a driver that emulates a
+// device in the host's memory, the latter in place of the former.
+enum class Selection : int { kCpu = 0, kCpuAndCuda = 1, kEmulatedCuda = 2 };
+thread_local Selection selected = Selection::kCpu;
 
 // One operator for one element type, with what its callbacks need to know.
 struct Operator : abi::CustomOp {
@@ -24,6 +32,8 @@ struct Operator : abi::CustomOp {
   ElementType type;
   const Isa* isa;
   abi::Table table;
+  bool cuda;
+  const char* provider;  // null is the CPU
 };
 
 const Operator& own(const abi::CustomOp* op) { return *static_cast<const Operator*>(op); }
@@ -79,6 +89,11 @@ abi::Status* create(const abi::CustomOp* op, abi::Table table, const abi::Kernel
     const Operator& self = own(op);
     const Info known(table, info);
     const Activation activation = read_activation(self.activation, known);
+    if (self.cuda) {
+      const auto make = self.family == Family::kMatMul ? cuda::make_matmul : cuda::make_conv;
+      *kernel = make(table, known, activation, self.type, self.provider != nullptr).release();
+      return;
+    }
     const auto make = self.family == Family::kMatMul ? make_matmul : make_conv;
     *kernel = make(table, known, *self.isa, activation, self.type).release();
   });
@@ -116,18 +131,22 @@ void fill_callbacks(Operator& op) {
   op.compute_v2 = compute;
   op.destroy = [](void* kernel) noexcept { delete static_cast<Kernel*>(kernel); };
   op.get_name = [](const abi::CustomOp* self) noexcept { return own(self).name.c_str(); };
-  op.get_provider = [](const abi::CustomOp*) noexcept -> const char* { return nullptr; };
+  op.get_provider = [](const abi::CustomOp* self) noexcept { return own(self).provider; };
   op.get_input_count = [](const abi::CustomOp*) noexcept -> std::size_t { return 4; };
   op.get_output_count = [](const abi::CustomOp*) noexcept -> std::size_t { return 1; };
   op.get_input_type = [](const abi::CustomOp* self, std::size_t place) noexcept {
-    return place == 2 ? ElementType::kInt64 : own(self).type;
+    return place == kIndexPlace ? ElementType::kInt64 : own(self).type;
   };
   op.get_output_type = [](const abi::CustomOp* self, std::size_t) noexcept { return own(self).type; };
   op.get_input_presence = [](const abi::CustomOp*, std::size_t place) noexcept {
     return place == 3 ? abi::Presence::kOptional : abi::Presence::kRequired;
   };
   op.get_output_presence = [](const abi::CustomOp*, std::size_t) noexcept { return abi::Presence::kRequired; };
-  op.get_input_memory = [](const abi::CustomOp*, std::size_t) noexcept { return 0; };
+  op.get_input_memory = [](const abi::CustomOp* self, std::size_t place) noexcept {
+    // the index is read by the host
+    return own(self).provider != nullptr && place == kIndexPlace ? abi::MemoryKind::kCpuInput
+                                                                 : abi::MemoryKind::kDefault;
+  };
   op.get_variadic_input_arity = [](const abi::CustomOp*) noexcept { return 1; };
   op.get_variadic_input_homogeneity = [](const abi::CustomOp*) noexcept { return 1; };
   op.get_variadic_output_arity = [](const abi::CustomOp*) noexcept { return 1; };
@@ -148,29 +167,50 @@ struct Registration {
   bool complete = false;
 };
 
-void fill(Registration& made, abi::Table table, const Isa& isa) {
-  if (made.domain != nullptr) throw std::runtime_error("onnxprune: an earlier registration failed half-way.");
-  check(table, abi::CreateCustomOpDomain::call(table, kDomain, &made.domain));
+constexpr ElementType kCpuTypes[] = {ElementType::kFloat, ElementType::kFloat16, ElementType::kBFloat16,
+                                     ElementType::kDouble};
+constexpr ElementType kCudaTypes[] = {ElementType::kFloat, ElementType::kFloat16, ElementType::kBFloat16};
+
+// What is the same for all operators of a registration.
+struct Common {
+  abi::Table table;
+  const Isa* isa;
+  bool cuda;
+  const char* provider;
+};
+
+void add(Registration& made, const Common& common, ElementType type) {
   const std::pair<Family, const char*> families[] = {{Family::kMatMul, "BlockSparseMatMul"},
                                                      {Family::kConv, "BlockSparseConv"}};
   for (const auto& [family, base] : families) {
     for (const ActivationName& activation : kActivations) {
-      for (const ElementType type : {ElementType::kFloat, ElementType::kFloat16, ElementType::kDouble}) {
-        Operator& op = made.operators.emplace_back();
-        fill_callbacks(op);
-        op.name = std::string(base) + activation.suffix;
-        op.family = family;
-        op.activation = activation.kind;
-        op.type = type;
-        op.isa = &isa;
-        op.table = table;
-        check(table, abi::CustomOpDomainAdd::call(table, made.domain, &op));
-      }
+      Operator& op = made.operators.emplace_back();
+      fill_callbacks(op);
+      op.name = std::string(base) + activation.suffix;
+      op.family = family;
+      op.activation = activation.kind;
+      op.type = type;
+      op.isa = common.isa;
+      op.table = common.table;
+      op.cuda = common.cuda;
+      op.provider = common.provider;
+      check(common.table, abi::CustomOpDomainAdd::call(common.table, made.domain, &op));
     }
+  }
+}
+
+void fill(Registration& made, abi::Table table, const Isa& isa, Selection selection) {
+  if (made.domain != nullptr) throw std::runtime_error("onnxprune: an earlier registration failed half-way.");
+  check(table, abi::CreateCustomOpDomain::call(table, kDomain, &made.domain));
+  if (selection != Selection::kEmulatedCuda) {
+    for (const ElementType type : kCpuTypes) add(made, {table, &isa, false, nullptr}, type);
+  }
+  if (selection != Selection::kCpu) {
+    const char* const provider = selection == Selection::kCpuAndCuda ? kCudaProvider : nullptr;
+    for (const ElementType type : kCudaTypes) add(made, {table, &isa, true, provider}, type);
   }
   made.complete = true;
 }
-
 
 }  // namespace
 }  // namespace onnxprune
@@ -186,15 +226,21 @@ ONNXPRUNE_EXPORT onnxprune::abi::Status* RegisterCustomOps(onnxprune::abi::Sessi
   return guarded(table, [&] {
     const Isa* const isa = find_isa();
     if (isa == nullptr) return;
-    using Key = std::pair<abi::Table, const Isa*>;
+    using Key = std::tuple<abi::Table, const Isa*, Selection>;
     // never destroyed: sessions may outlive the static objects of this library
     static auto* const registrations = new std::map<Key, Registration>;
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
-    Registration& made = (*registrations)[{table, isa}];
-    if (!made.complete) fill(made, table, *isa);
+    Registration& made = (*registrations)[{table, isa, selected}];
+    if (!made.complete) fill(made, table, *isa, selected);
     check(table, abi::AddCustomOpDomain::call(table, options, made.domain));
   });
+}
+
+// Chooses the kernels of registrations that follow on this thread: 0 those of the CPU, 1 those of CUDA as well, 2, for
+// tests, those of CUDA alone on a device that is emulated.
+ONNXPRUNE_EXPORT void onnxprune_kernels_select(int selection) {
+  onnxprune::selected = static_cast<onnxprune::Selection>(selection);
 }
 
 // The version of the operators that this library computes.

@@ -15,6 +15,12 @@ __all__ = ["tiles_section"]
 
 _MOST_SQUARES, _ROOM, _EDGE = 64, 150.0, 22.0
 _FEW_MAPS, _FEW_NAMES = 12, 4
+_FORMS = {
+    "kernel": "block-sparse by kernels",
+    "body": "block-sparse in standard operators",
+    "densify": "dense, stored packed",
+    "dense": "dense with zeros",
+}
 
 
 def tiles_section(report: Report) -> Section | None:
@@ -22,11 +28,11 @@ def tiles_section(report: Report) -> Section | None:
     if not report.tiles:
         return None
     kept, blocks = sum(t.kept * _tiles(t) for t in report.tiles), sum(t.blocks * _tiles(t) for t in report.tiles)
-    packed = sum(t.form == "block-sparse" for t in report.tiles)
+    counts = {form: sum(t.form == form for t in report.tiles) for form in _FORMS}
+    computed = ", ".join(f"{count:,} {_FORMS[form]}" for form, count in counts.items() if count)
     said = (
         f"{kept:,} of {blocks:,} blocks stay ({numbers.percent(kept / blocks if blocks else None)}) in "
-        f"{len(report.tiles):,} layer{'' if len(report.tiles) == 1 else 's'}; {packed:,} "
-        f"{'is' if packed == 1 else 'are'} computed block-sparse, the others dense with zeros."
+        f"{len(report.tiles):,} layer{'' if len(report.tiles) == 1 else 's'}, computed: {computed}."
     )
     maps = [_map(t) for t in report.tiles if any(t.map)]
     parts: list[Markup | None] = [paragraphs(said), _table(report.tiles)]
@@ -52,7 +58,7 @@ def _table(records: Sequence[TileRecord]) -> Markup:
         (
             t.node,
             f"{t.inputs} × {t.outputs}",
-            f"{t.block} × {t.tile}",
+            t.pattern or f"{t.block} × {t.tile}",
             f"{t.kept} of {t.blocks}",
             numbers.percent(t.kept / t.blocks if t.blocks else None),
             t.form,
@@ -60,8 +66,8 @@ def _table(records: Sequence[TileRecord]) -> Markup:
         )
         for t in records
     ]
-    head = ("layer", "inputs × outputs", "block", "blocks per tile", "density", "computed", "time packed")
-    under = "Time packed: of the layer alone as a block-sparse operator over its time as a dense one."
+    head = ("layer", "inputs × outputs", "block", "blocks per tile", "density", "computed", "time")
+    under = "Time: of the layer alone, as it is computed, over its time dense."
     reasons: dict[str, list[str]] = {}
     for t in records:
         if t.reason:

@@ -113,6 +113,22 @@ def test_channels_are_exchanged_when_single_ones_are_too_coarse():
     assert dict(found.kept) == {"cheap": 3, "dear": 2}
 
 
+def test_whole_units_are_exchanged_before_any_gives_way():
+    # worth leads to 32 * 8 + 8 * 5 = 296, 95 % of the limit, and another unit of either is too much
+    problem = linear({"dear": 8.0, "cheap": 5.0}, 64, 312.0, align=8)
+    found = allocate(problem, {"dear": np.ones(64), "cheap": np.zeros(64)})
+    assert dict(found.kept) == {"dear": 24, "cheap": 24}
+    assert not found.notes
+
+
+@pytest.mark.parametrize("giver", ["a", "b"])
+def test_the_unit_that_is_worth_least_is_given_first(giver):
+    problem = linear({"a": 8.0, "b": 8.0, "c": 5.0}, 32, 312.0, align=8)
+    worth = {name: np.linspace(2, 1, 32) - 0.01 * (name == giver) for name in "ab"}
+    found = allocate(problem, {**worth, "c": np.zeros(32)})
+    assert dict(found.kept) == {"a": 16, "b": 16, "c": 24} | {giver: 8}
+
+
 def test_least_worthy_channels_are_the_ones_to_go():
     worth = {"a": np.array([0.9, 0.1, 0.8, 0.2]), "b": np.array([0.5, 0.6, 0.3, 0.4])}
     problem = linear({"a": 1.0, "b": 1.0}, 4, 5.0)

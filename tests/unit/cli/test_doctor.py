@@ -64,3 +64,18 @@ def test_this_environment_works() -> None:
     assert found["torch"]["works"] is True  # type: ignore[index]  # a mapping, as the next lines show
     assert found["onnxruntime"]["providers"]["cpu"] is True  # type: ignore[index]
     assert set(found["tools"]) == set(doctor.TOOLS)  # type: ignore[call-overload]
+
+
+def test_kernels_on_cuda_are_told_of(probes: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = {"works": True, "driver": "13.0", "nvrtc": "12.9", "device": "A device", "architecture": 90, "reason": ""}
+    monkeypatch.setattr(doctor, "_kernels", lambda: {"works": True, "isa": "avx2", "reason": "", "cuda": cuda})
+    shown = " ".join(CliRunner().invoke(cli, ["doctor"]).stdout.split())
+    assert "kernels on cuda yes (sm_90, A device, driver for CUDA 13.0, NVRTC 12.9)" in shown
+    cuda |= {"works": False, "reason": "There is no NVRTC."}
+    assert "kernels on cuda no: There is no NVRTC." in " ".join(CliRunner().invoke(cli, ["doctor"]).stdout.split())
+
+
+def test_kernels_on_cuda_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor._kernels()["cuda"]
+    assert isinstance(found, dict)
+    assert found["works"] or found["reason"]

@@ -20,6 +20,10 @@ def test_mask_covers_shorter_blocks_and_tiles_at_the_end():
     assert (LAYER.blocks, LAYER.kept_blocks) == (3, 2)
 
 
+def test_choice_names_the_blocks_of_each_tile():
+    assert LAYER.choice().astype(int).tolist() == [[1, 0], [0, 1], [1, 1]]
+
+
 def test_mask_is_turned_as_the_weight_is():
     turned = TiledLayer(**{**vars(LAYER), "input_axis": 1})
     np.testing.assert_array_equal(turned.weight_mask(), LAYER.mask().T)

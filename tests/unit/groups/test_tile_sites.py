@@ -24,6 +24,14 @@ def test_a_convolution_contracts_its_second_axis():
     assert site.macs == 64 * 6 * 4 * 9
 
 
+@pytest.mark.parametrize(("axes", "taps"), [(1, 3), (3, 27)])
+def test_a_convolution_may_have_one_to_three_axes(axes, taps):
+    image, kernel, out = (", ".join([size] * axes) for size in ("8", "3", "6"))
+    text = f"g (float[N, 4, {image}] x, float[6, 4, {kernel}] w) => (float[N, 6, {out}] y) {{ y = Conv(x, w) }}"
+    (site,) = _found(text).sites
+    assert (site.spatial, site.taps, site.macs) == (axes, taps, 6**axes * 6 * 4 * taps)
+
+
 @pytest.mark.parametrize(
     ("shape", "attrs", "axes"), [("4, 6", "transB=0", (0, 1)), ("6, 4", "transB=1", (1, 0))], ids=["plain", "turned"]
 )

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from onnxprune.cli.main import cli
 from onnxprune.core.errors import OutputError
-from onnxprune.kernels import BuildError, available, build, compilation
+from onnxprune.kernels import BuildError, available, build, compilation, library
 from onnxprune.kernels.compilation import FLAGS, cache_path, sources
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,6 +92,18 @@ def test_cache_follows_the_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert before.parent == tmp_path / "onnxprune"
 
 
+def test_sources_are_not_read_where_a_library_is_packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if available().library is None:
+        pytest.skip("the library was not built at installation")
+
+    def read() -> Path:
+        raise AssertionError("all sources were read")
+
+    monkeypatch.setattr(library, "cache_path", read)
+    assert available().library is not None
+
+
 def test_file_that_is_no_library_is_a_reason(tmp_path: Path) -> None:
     wrong = tmp_path / "ops.so"
     wrong.write_bytes(b"not a library")
@@ -109,7 +121,10 @@ def test_build_ops_builds(tmp_path: Path) -> None:
         ["nm", "-D", "--defined-only", tmp_path / "ops.so"], capture_output=True, text=True, check=True
     )
     exported = {line.split()[-1] for line in shown.stdout.splitlines() if " T " in line}
-    assert exported == {"RegisterCustomOps", "onnxprune_kernels_isa", "onnxprune_kernels_version"}
+    cuda = {f"onnxprune_cuda_{name}" for name in ("covers", "device", "driver", "nvrtc", "prepare", "search")}
+    cuda |= {"onnxprune_cuda_shape", "onnxprune_cuda_source"}
+    ours = {f"onnxprune_kernels_{name}" for name in ("isa", "select", "version")}
+    assert exported == {"RegisterCustomOps"} | ours | cuda
 
 
 @pytest.mark.slow

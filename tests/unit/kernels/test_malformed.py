@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from block_sparse_cases import ConvCase, MatMulCase, kernel_library, model_of, session_of
+from cuda_emulation import emulator, selected
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -134,9 +135,23 @@ def test_random_nonsense_is_survived() -> None:
         assert min(outcomes.values()) > 0.05 * ROUNDS, outcomes
 
 
-def _round(rng: np.random.Generator) -> str:
-    """Makes a random node with random inputs; returns how it ended."""
-    case = _random_case(rng)
+def test_random_nonsense_is_survived_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONNXPRUNE_CUDA_DRIVER", "ONNXPRUNE_NVRTC"):
+        monkeypatch.setenv(name, str(emulator()))
+    monkeypatch.setenv("ONNXPRUNE_CUDA_TF32", "0")
+    seed = int(os.environ.get("ONNXPRUNE_FUZZ_SEED", "0"))
+    outcomes = {"ran": 0, "refused": 0}
+    for round_ in range(seed, seed + max(1, ROUNDS // 2)):
+        sys.stdout.write(f"round {round_}: ONNXPRUNE_FUZZ_SEED={round_} ONNXPRUNE_FUZZ_ROUNDS=1 replays it\n")
+        with selected():
+            outcomes[_round(np.random.default_rng(round_), block=8, width=32)] += 1
+    if ROUNDS >= 100:
+        assert min(outcomes.values()) > 0.05 * ROUNDS // 2, outcomes
+
+
+def _round(rng: np.random.Generator, *, block: int = 1, width: int = 1) -> str:
+    """Makes a random node with random inputs; returns how it ended. Blocks and tiles are multiples of sizes."""
+    case = _random_case(rng, block, width)
     arrays = case.arrays()
     model = model_of(case, arrays, constant=bool(rng.integers(2)), bodies=False)
     for value in model.graph.input:
@@ -161,8 +176,10 @@ def _round(rng: np.random.Generator) -> str:
     return "ran"
 
 
-def _random_case(rng: np.random.Generator) -> MatMulCase | ConvCase:
-    tiles, width, block, kept, inputs = (int(rng.integers(1, top)) for top in (4, 40, 9, 5, 40))
+def _random_case(rng: np.random.Generator, block_of: int, width_of: int) -> MatMulCase | ConvCase:
+    tops = (4, 40 if width_of == 1 else 4, 9 if block_of == 1 else 4, 5, 40)
+    tiles, width, block, kept, inputs = (int(rng.integers(1, top)) for top in tops)
+    width, block = width * width_of, block * block_of
     act = str(rng.choice(["", "Relu", "Clip", "Silu"]))
     seed = int(rng.integers(1 << 30))
     cut = int(rng.integers(width)) if rng.integers(2) else 0

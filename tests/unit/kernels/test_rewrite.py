@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from graphs import model_of
 from onnx import numpy_helper
 
 from onnxprune.core.tiling import TiledLayer
-from onnxprune.kernels.rewrite import pack_layers, packing_obstacle
+from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.runtime import make_session, run
 
 CONV = "g (float[N, 8, 6, 7] x, float[12, 8, 3, 3] w, float[12] b) => (float[N, C, H, W] y) {{ {nodes} }}"
@@ -34,8 +35,8 @@ def _emptied(text, layer, opset=18):
 
 
 def _check(model, layer, operators):
-    assert packing_obstacle(model, layer) == ""
-    packed = pack_layers(model, [layer])
+    assert form_obstacle(model, layer, "kernel") == ""
+    packed = write_forms(model, [(layer, "kernel")])
     assert [node.op_type for node in packed.graph.node] == operators
     assert layer.weight not in {tensor.name for tensor in packed.graph.initializer}
     onnx.checker.check_model(packed)
@@ -97,6 +98,12 @@ def test_bounds_of_a_clip_come_from_constants():
     _check(model, layer, ["BlockSparseConvClip"])
 
 
+def test_names_that_are_taken_stay_free_of_packed_weights():
+    layer = _layer("conv_0", "Conv", 1)
+    nodes = "w_tiles = Conv(x, w, b) w_index = Softplus(w_tiles) y = Sigmoid(w_index)"
+    _check(_emptied(CONV.format(nodes=nodes), layer), layer, ["BlockSparseConv", "Softplus", "Sigmoid"])
+
+
 def test_newer_activations_are_known():
     layer = _layer("conv_0", "Conv", 1)
     nodes = 'h = Conv(x, w, b) y = Gelu<approximate="tanh">(h)'
@@ -111,7 +118,66 @@ def test_newer_activations_are_known():
     ],
     ids=["opset", "bias"],
 )
-def test_what_the_operators_cannot_say_stays_dense(change, why):
+def test_what_the_operators_cannot_say_is_no_operator(change, why):
     layer = _layer("gemm_1" if "text" in change else "gemm_0", "MatMul", 0)
     text = change.get("text", FLAT.format(shape="8, 12", bias="12", nodes="y = Gemm(x, w, b)"))
-    assert why in packing_obstacle(model_of(text, opset=change.get("opset", 18)), layer)
+    assert why in form_obstacle(model_of(text, opset=change.get("opset", 18)), layer, "kernel")
+
+
+@pytest.mark.parametrize(
+    ("text", "node", "operator", "axis", "operators"),
+    [
+        (CONV.format(nodes="h = Conv(x, w, b) y = Relu(h)"), "conv_0", "Conv", 1, ["UnpackConv", "Conv", "Relu"]),
+        (
+            FLAT.format(shape="8, 12", bias="12", nodes="y = Gemm(x, w, b)"),
+            "gemm_0", "MatMul", 0, ["UnpackMatMul", "Gemm"],
+        ),
+        (
+            FLAT.format(shape="12, 8", bias="12", nodes="y = Gemm<transB=1>(x, w, b)"),
+            "gemm_0", "MatMul", 1, ["UnpackMatMul", "Transpose", "Gemm"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_weight_to_be_expanded_leaves_the_rest_of_the_graph_alone(text, node, operator, axis, operators):
+    layer = _layer(node, operator, axis)
+    model = _emptied(text, layer)
+    written = write_forms(model, [(layer, "densify")])
+    assert [each.op_type for each in written.graph.node] == operators
+    assert list(written.graph.node)[-len(model.graph.node) :] == list(model.graph.node)
+    assert {t.name for t in written.graph.initializer} == {t.name for t in model.graph.initializer} - {"w"} | {
+        "w_tiles",
+        "w_index",
+    }
+    (expanded,) = onnx.reference.ReferenceEvaluator(_unpacking(written)).run(None, {})
+    stored = next(t for t in model.graph.initializer if t.name == "w")
+    np.testing.assert_array_equal(expanded, numpy_helper.to_array(stored))
+
+
+def _unpacking(model):
+    """The part of a model that expands the weight."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.input[:], part.graph.output[:]
+    part.graph.node.extend(node for node in model.graph.node if node.op_type.startswith(("Unpack", "Transpose")))
+    part.graph.output.append(onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, None))
+    return part
+
+
+def test_a_computed_bias_stands_in_the_way_of_operators_but_not_of_a_packed_weight():
+    layer = _layer("gemm_1", "MatMul", 0)
+    text = FLAT.format(shape="8, 12", bias="1", nodes="c = Relu(b) y = Gemm(x, w, c)")
+    model = _emptied(text, layer)
+    assert [bool(form_obstacle(model, layer, form)) for form in ("kernel", "body", "densify", "dense")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_names_that_are_taken_are_left_alone():
+    layer = _layer("conv_0", "Conv", 1)
+    text = CONV.format(nodes="w_tiles = Conv(x, w, b) w_index = Relu(w_tiles) y = Neg(w_index)")
+    written = write_forms(_emptied(text, layer), [(layer, "densify")])
+    onnx.checker.check_model(written, full_check=True)
+    assert {"w_tiles__2", "w_index__2"} <= {t.name for t in written.graph.initializer}

@@ -10,8 +10,10 @@ from graphs import model_of
 from onnx import numpy_helper
 
 import onnxprune
+from onnxprune.allocate import counts_worth
 from onnxprune.core.errors import ModelError, UsageError
 from onnxprune.core.plan import Plan
+from onnxprune.passes import use_block_sparse
 from onnxprune.runtime import make_session, run
 
 NET = """g (float[N, 3, 8, 8] x, float[16, 3, 3, 3] a, float[16] ab, float[24, 16, 3, 3] b, float[24] bb,
@@ -34,6 +36,16 @@ def model(tmp_path, quick_latency):
     path = tmp_path / "net.onnx"
     onnx.save(model_of(NET), path)
     return path
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """Fails where layers are timed, which takes a run of the whole model to begin with."""
+
+    def timing(*_, **__):
+        raise AssertionError("layers were timed")
+
+    monkeypatch.setattr(use_block_sparse, "FormTiming", timing)
 
 
 def _compress(model, **options):
@@ -80,6 +92,44 @@ def test_channels_and_tiles_meet_one_budget(model):
     assert result.plan.tiling.layers
 
 
+@pytest.mark.parametrize(
+    ("pattern", "allocator"),
+    [("tiles", "dsa"), ("both", "dsa"), pytest.param("tiles", "netadapt", marks=pytest.mark.slow)],
+)
+def test_densities_are_learned(model, pattern, allocator):
+    result = _compress(
+        model, flops=0.4, pattern=pattern, allocator=allocator, data=labelled(96), epochs=0, search_epochs=2,
+        batch_size=16,
+    )  # fmt: skip
+    assert 0.34 <= _kept_share(result.plan, _weights(result.path)) <= 0.4
+    assert result.plan.tiling.layers
+    if allocator == "dsa":
+        found = result.report["search"]["points"][-1]
+        channels = set() if pattern == "tiles" else set(result.plan.sizes)
+        layers = {*TILED, "gemm_8"} if pattern == "tiles" else {f"tiles of {name}" for name in (*TILED, "gemm_8")}
+        assert channels <= set(found["ratios"]) <= channels | layers
+        assert len(found["ratios"]) > len(channels)
+        assert found["used"]["flops"] == pytest.approx(1, abs=0.02)
+
+
+def test_what_a_search_found_for_channels_and_tiles_is_kept_to(model, monkeypatch):
+    asked = []
+
+    def listening(problem, counts):
+        asked.append(dict(zip(problem.sizes, counts / np.array(list(problem.sizes.values())), strict=True)))
+        return counts_worth(problem, counts)
+
+    monkeypatch.setattr("onnxprune.passes.plan_tiles.counts_worth", listening)
+    result = _compress(
+        model, flops=0.4, pattern="both", allocator="dsa", data=labelled(96), epochs=0, search_epochs=2, batch_size=16
+    )
+    ratios = result.report["search"]["points"][-1]["ratios"]
+    assert asked
+    assert {f"tiles of {name}" for name in asked[0]} <= set(ratios)
+    for name, share in asked[0].items():
+        assert share == pytest.approx(ratios[f"tiles of {name}"], abs=0.25)  # a whole number of three blocks
+
+
 def test_tiles_that_went_are_zero_also_after_training(model):
     result = _compress(model, data=labelled(96), epochs=1, batch_size=32)
     weights = _weights(result.path)
@@ -115,6 +165,30 @@ def test_packed_layers_compute_what_dense_ones_do_and_cost_what_was_planned(mode
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("form", ["kernel", "body", "densify"])
+def test_convolutions_over_one_axis_or_three_are_cut_alike(tmp_path, quick_latency, axes, form):
+    image, kernel = ", ".join(["6"] * axes), ", ".join(["3"] * axes)
+    pads = ", ".join(["1"] * (2 * axes))
+    path = tmp_path / "net.onnx"
+    text = f"""g (float[N, 4, {image}] x, float[16, 4, {kernel}] a, float[16] ab, float[8, 16, {kernel}] b)
+        => (float[N, 8, {image}] y) {{
+        h = Conv<pads=[{pads}]>(x, a, ab)
+        h1 = Relu(h)
+        y = Conv<pads=[{pads}]>(h1, b)
+    }}"""
+    onnx.save(model_of(text), path)
+    dense, packed = (_compress(path, block_sparse=each, out=path.with_name(f"{each}.onnx")) for each in ("never", form))
+    assert {tile["form"] for tile in packed.report["tiles"]} == {form}
+    feeds = {"x": np.random.default_rng(0).standard_normal((2, 4, *[6] * axes)).astype(np.float32)}
+    expected = run(make_session(dense.path, threads=1), feeds)["y"]
+    for kernels in (True, False):
+        found = run(make_session(packed.path, threads=1, kernels=kernels), feeds)["y"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert Plan.from_json(packed.plan.to_json()).tiling == packed.plan.tiling
+
+
+@pytest.mark.usefixtures("untimed")
 def test_a_last_tile_that_is_cut_short_is_paid_for(model):
     text = NET.replace(
         "float[32, 8] d, float[8] db) => (float[N, 8] y)", "float[32, 5] d, float[5] db) => (float[N, 5] y)"
@@ -178,6 +252,7 @@ def test_later_phases_cut_within_the_tiles_of_earlier_ones(model):
         assert not weights[name][~np.broadcast_to(mask, weights[name].shape)].any()
 
 
+@pytest.mark.usefixtures("untimed")
 def test_the_same_run_gives_the_same_bytes_and_a_plan_is_read_as_written(model):
     first = _compress(model)
     content = first.path.read_bytes()
@@ -218,13 +293,14 @@ def test_a_model_without_weights_to_cut_says_why(tmp_path):
     [
         ({"latency": 0.5, "flops": None}, "--latency is met by channels"),
         ({"memory": 0.5}, "--memory is met by channels"),
-        ({"allocator": "dsa", "data": labelled(32)}, "learns about channels"),
+        ({"allocator": "dsa", "data": None}, "learns on training data"),
+        ({"search_carry": True, "data": labelled(32)}, "--search-carry go on from weights"),
         ({"block": "8 by 8"}, "--block 8 by 8: give inputs and outputs"),
         ({"block": "0x8"}, "--block 0x8"),
         ({"pattern": "stripes"}, "stripes"),
         ({"block_sparse": "often"}, "often"),
     ],
-    ids=str,
+    ids=["latency", "memory", "allocator", "carry", "block of words", "empty block", "pattern", "block_sparse"],
 )
 def test_options_that_tiles_do_not_take_are_refused(model, options, message):
     with pytest.raises(UsageError, match=message):

@@ -231,8 +231,10 @@ def test_tiles_are_listed_in_order_and_whole_channels_are_not() -> None:
             tile=8,
             blocks=64,
             kept=16 + i,
-            form="dense" if i else "block-sparse",
+            form="dense" if i else "kernel",
             ratio=None if i else 0.41,
+            ratio_low=None if i else 0.4,
+            ratio_high=None if i else 0.43,
         )
         for i in range(30)
     )
@@ -240,7 +242,23 @@ def test_tiles_are_listed_in_order_and_whole_channels_are_not() -> None:
     shown = text(render(report(groups=groups, tiles=tiles)), 120)
     assert "Channels kept" not in shown
     first, second = (next(line for line in shown.splitlines() if f"conv_{i} " in line) for i in (0, 1))
-    assert first.split() == ["conv_0", "16", "64", "0.25", "1", "×", "8", "block-sparse", "×0.41"]
+    assert first.split() == ["conv_0", "16", "64", "0.25", "1", "×", "8", "kernel", "×0.41", "(0.40–0.43)"]
     assert second.split()[-2:] == ["dense", "–"]
     assert "more" in shown
     assert "Channels kept" in text(render(report(groups=groups)), 120)
+
+
+def test_a_budget_that_dense_layers_miss_says_so() -> None:
+    budget = schema.BudgetRecord(resource="flops", asked="flops <= 0.5 of the original", met=False)
+    kinds = ("kernel", "densify", "dense")
+    tiles = tuple(
+        schema.TileRecord(
+            node=kind, weight="w", operator="Conv", inputs=8, outputs=8, block=1, tile=8, blocks=8, kept=4, form=kind
+        )
+        for kind in kinds
+    )
+    shown = " ".join(text(render(report(budgets=(budget,), tiles=tiles)), 120).split())
+    assert "not met: flops <= 0.5 of the original. 2 of 3 tiled layers are computed dense, which takes all" in shown
+    shown = " ".join(text(render(report(budgets=(budget,), tiles=tiles[:1])), 120).split())
+    assert "not met: flops <= 0.5 of the original." in shown
+    assert "computed dense" not in shown

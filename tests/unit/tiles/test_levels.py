@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onnxprune.allocate import ALLOCATORS, Problem
-from onnxprune.tiles.levels import Level, block_ranks, level_costs, level_groups, level_worth
+from onnxprune.tiles import BalancedTiles
+from onnxprune.tiles.levels import Level, block_ranks, entry_ranks, level_costs, level_groups, level_worth
 
 SUMS = np.array([[3.0, 0.0], [1.0, 2.0], [2.0, 2.0]])
 LEVELS = (
@@ -23,6 +24,17 @@ def test_a_rank_is_worth_what_it_holds_in_all_tiles():
     assert level_worth(SUMS).tolist() == [5.0, 4.0, 1.0]
     ranks = block_ranks(SUMS)
     assert [SUMS[ranks == rank].sum() for rank in range(3)] == [5.0, 4.0, 1.0]
+
+
+def test_ranks_of_entries_are_those_of_their_blocks_in_the_order_found():
+    rng = np.random.default_rng(0)
+    saliency, rows, columns = rng.random((6, 8)), rng.permutation(6), rng.permutation(8)
+    pattern = BalancedTiles(2, 4, 1.0)
+    found = entry_ranks(pattern, saliency, rows, columns)
+    ordered = saliency[rows][:, columns].reshape(3, 2, 2, 4).sum(axis=(1, 3))
+    expected = block_ranks(ordered).repeat(2, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(found[rows][:, columns], expected)
+    np.testing.assert_array_equal(entry_ranks(pattern, saliency[rows][:, columns]), expected)
 
 
 def test_costs_fall_with_blocks_and_what_is_not_tiled_stays():

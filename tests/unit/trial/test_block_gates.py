@@ -59,3 +59,24 @@ def test_two_gates_of_one_weight_are_our_bug():
     ranks = np.zeros((1, 1), dtype=np.int64)
     with pytest.raises(InternalError, match="one weight"):
         BlockGates((BlockGate("a", "w", ranks), BlockGate("b", "w", ranks)))
+
+
+def test_blocks_are_switched_beside_channels():
+    module = to_torch(convnet())
+    name, order, alone = _gate(module)
+    parameters = dict(module.named_parameters())
+
+    class Halved:
+        groups = ("channels",)
+
+        def values(self, module, masks):
+            return {name: 0.5 * parameters[name], "other": parameters[name]} if "channels" in masks else {}
+
+    both = BlockGates((BlockGate("layer", name, order[:, :, None, None].astype(np.int64)),), Halved())
+    assert both.groups == ("channels", "layer")
+    mask = torch.arange(order.shape[1]).float()
+    found = both.values(module, {"layer": mask, "channels": torch.ones(1)})
+    expected = alone.values(module, {"layer": mask})[name]
+    torch.testing.assert_close(found[name], 0.5 * expected)
+    assert set(found) == {name, "other"}
+    assert set(both.values(module, {"layer": mask})) == {name}

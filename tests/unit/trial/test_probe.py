@@ -64,7 +64,7 @@ def test_draws_of_values_are_in_units_of_their_variance():
 def test_losses_of_entries_are_squares_of_what_the_draws_say_of_them():
     _, probe = probe_of(convnet(), {"x": images(32)}, samples=8)
     names = [name for name, p in probe.module.named_parameters() if p.dim() > 1]
-    found = probe.entry_losses(names)
+    found = probe.entry_losses(dict.fromkeys(names, ()))
     (fed,) = probe._batches()
     outputs = tuple(t for t in [probe.module(fed.inputs["x"])])
     value = probe._draw()(fed, outputs)
@@ -76,12 +76,25 @@ def test_losses_of_entries_are_squares_of_what_the_draws_say_of_them():
         assert found[name].any()
 
 
+def test_entries_that_go_together_are_summed_before_they_are_squared():
+    _, probe = probe_of(convnet(), {"x": images(32)}, samples=8)
+    names = [name for name, p in probe.module.named_parameters() if p.dim() == 4]
+    found = probe.entry_losses(dict.fromkeys(names, (-2, -1)))
+    (fed,) = probe._batches()
+    value = probe._draw()(fed, (probe.module(fed.inputs["x"]),))
+    parameters = dict(probe.module.named_parameters())
+    for name in names:
+        (grad,) = torch.autograd.grad(value, [parameters[name]], retain_graph=True)
+        change = (grad * parameters[name]).double().sum((-2, -1), keepdim=True)
+        np.testing.assert_allclose(found[name], 0.5 * change.square().detach().numpy(), rtol=1e-4, atol=1e-12)
+
+
 def test_an_entry_of_zero_costs_nothing():
     _, probe = probe_of(convnet(), {"x": images(32)})
     name = next(name for name, p in probe.module.named_parameters() if p.dim() > 1)
     with torch.no_grad():
         dict(probe.module.named_parameters())[name][0].zero_()
-    assert not probe.entry_losses([name])[name][0].any()
+    assert not probe.entry_losses({name: ()})[name][0].any()
 
 
 def test_slopes_are_those_of_the_labels_loss():
