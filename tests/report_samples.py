@@ -106,7 +106,7 @@ def rich_report(groups: int = 8, **parts: Any) -> Report:
                 node=NASTY,
                 weight="w",
                 operator="MatMul",
-                form="block-sparse",
+                form="kernel",
                 ratio=0.7,
                 map=("####............",) * 16,
                 **tile,

@@ -6,6 +6,7 @@ A run is on the front of a cost when no other costs as little and is as good, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -91,7 +92,8 @@ class Run:
 
 def _share(after: Cost | None, before: Cost | None, of: Callable[[Cost], float | None]) -> float | None:
     new, old = (of(cost) if cost is not None else None for cost in (after, before))
-    return new / old if old and new is not None else None
+    share = new / old if old and new is not None else None
+    return share if share is not None and math.isfinite(share * 100) else None
 
 
 def budget_words(run: Run) -> str:

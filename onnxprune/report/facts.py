@@ -28,6 +28,8 @@ __all__ = [
     "verdict",
 ]
 
+_LEAST = 1e-9
+"""No ratio of two latencies that were measured lies below this."""
 _VAGUE = 1.25
 """Where the interval of a ratio is wider than this factor, its ends are said and not its middle."""
 
@@ -70,12 +72,12 @@ def is_unclear(latency: LatencyReport) -> bool:
 
 def speed_words(latency: LatencyReport) -> str:
     """Returns what the ratio says: "1.69 times as fast", or that it says nothing."""
-    if not latency.ratio:
+    if latency.ratio is None or not _LEAST < latency.ratio < 1 / _LEAST:
         return "no ratio was found"
     low, high = latency.ratio_low, latency.ratio_high
     if is_unclear(latency):
         return "no difference shown"
-    if low and high and high > _VAGUE * low:
+    if low is not None and high is not None and low > _LEAST and high > _VAGUE * low:
         # one figure would claim more than was measured
         return (
             f"{1 / high:.2g} to {1 / low:.2g} times as fast" if high < 1 else f"{low:.2g} to {high:.2g} times as slow"

@@ -31,7 +31,7 @@ def pair(before: float | None, after: float | None, said: str) -> Markup:
     """Returns two bars one above the other, the longer one over the whole width; a value that is None has no bar."""
     longest = max(before or 0.0, after or 0.0) or 1.0
     rows = [
-        tag("rect", y=y, width=100 * value / longest, height=5, class_=kind)
+        tag("rect", y=y, width=100 * max(value, 0.0) / longest, height=5, class_=kind)
         for y, value, kind in ((0.0, before, "before"), (6.5, after, "after"))
         if value is not None
     ]

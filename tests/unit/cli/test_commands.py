@@ -155,7 +155,7 @@ def test_command_line_overrides_the_recipe_file(
         ("validate a.onnx b.onnx --batches 0", "greater than or equal to 1"),
         ("validate a.onnx b.onnx --report r.html", ".html files are written beside it; end it in .json"),
         ("report", "Missing argument 'REPORT.JSON...'"),
-        ("report a.json -o page.pdf", "--out page.pdf: end it in .html or .md"),
+        ("report a.json -o page.pdf", "--out page.pdf: end it in .html, .md or .xml"),
         ("inspect", "Missing argument 'MODEL'"),
     ],
 )
