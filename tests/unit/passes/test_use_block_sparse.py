@@ -98,7 +98,7 @@ def chosen(bench: Bench, **options: Any) -> list[LayerForm]:
 
 @pytest.fixture
 def kernels_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(use_block_sparse, "available", lambda: Availability(None, "avx2", ""))
+    monkeypatch.setattr(use_block_sparse, "available_for", lambda *_: Availability(None, "avx2", ""))
 
 
 @pytest.mark.usefixtures("kernels_run")
@@ -143,7 +143,7 @@ def test_the_whole_model_has_the_last_word(whole: dict[str, float], form: str) -
 
 
 def test_without_kernels_their_form_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(use_block_sparse, "available", lambda: Availability(None, "", "not built"))
+    monkeypatch.setattr(use_block_sparse, "available_for", lambda *_: Availability(None, "", "not built"))
     timer = FakeTimer({"body": 0.5})
     assert {form.form for form in chosen(bench_of(model_of(NET)), timer=timer)} == {"body"}
     assert {name for asked in timer.asked for name in asked} == {"dense", "body", "densify", "chosen"}
