@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -107,6 +108,7 @@ class Bench:
         words += ["--eval-data", str(self.eval_data), "--epochs", str(epochs), "--seed", str(cell.seed), "--quiet"]
         command = [sys.executable, "-m", "onnxprune", *words, *shlex.split(cell.options)]
         command += shlex.split(METHODS[cell.method])
+        shutil.rmtree(f"{where}.slim.run", ignore_errors=True)  # of a run that was stopped
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         report = json.loads(Path(f"{where}.slim.report.json").read_text(encoding="utf-8"))
         names = [step["name"] for step in report["passes"]]
