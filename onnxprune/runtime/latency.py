@@ -6,8 +6,9 @@ those of the reference,
 
     ratio = quartile_i(t_i) / quartile_i(r_i),   below 1 is faster,
 
-with a 95 % interval from a bootstrap over rounds. The lower quartile stands for the runs that nothing
-else disturbed: on a busy machine times fall into two heaps, of runs that were let through and of runs
+with a 95 % interval: the wider, on each side, of a bootstrap over rounds and of Student's t over five
+stretches of rounds in a row, which sees load that comes and goes for a second. The lower quartile
+stands for the runs that nothing else disturbed: on a busy machine times fall into two heaps, of runs that were let through and of runs
 that had to wait for a core, and where the heaps are about as large the median jumps from one to the
 other. (The median of t_i / r_i is worse still: an interruption breaks a pair from either side.)
 Measuring goes on until the interval is narrow or time is up. Input and output copies are part
@@ -35,6 +36,9 @@ NOISE_LIMIT = 0.30
 _SAMPLE_S = 200e-6
 _RESAMPLES = 500
 _NARROW = 0.04
+_STRETCHES = 5
+_STUDENT = 2.776
+"""97.5 % of Student's t with one degree of freedom less than there are stretches."""
 _DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 
 
@@ -241,8 +245,17 @@ def _ratios(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions)
         low, high = np.percentile(np.percentile(seconds[picks], q, axis=1) / references, [2.5, 97.5])
         p25, p75 = np.percentile(seconds / reference, [25, 75])
         value = float(np.percentile(seconds, q) / np.percentile(reference, q))
+        reach = _reach(seconds, reference, q)
+        low, high = min(low, value / reach), max(high, value * reach)
         ratios[name] = Ratio(value, float(low), float(high), float(p75 - p25))
     return ratios
+
+
+def _reach(seconds: NDArray[np.float64], reference: NDArray[np.float64], q: float) -> float:
+    """Returns the factor by which the ratio may be off, by how much it differs from stretch to stretch."""
+    stretches = zip(np.array_split(seconds, _STRETCHES), np.array_split(reference, _STRETCHES), strict=True)
+    logs = [float(np.log(np.percentile(a, q) / np.percentile(b, q))) for a, b in stretches]
+    return float(np.exp(_STUDENT * np.std(logs, ddof=1) / np.sqrt(_STRETCHES)))
 
 
 def _is_settled(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions) -> bool:
