@@ -8,9 +8,10 @@ those of the reference,
 
 with a 95 % interval: the wider, on each side, of a bootstrap over rounds and of Student's t over five
 stretches of rounds in a row, which sees load that comes and goes for a second. The lower quartile
-stands for the runs that nothing else disturbed: on a busy machine times fall into two heaps, of runs that were let through and of runs
-that had to wait for a core, and where the heaps are about as large the median jumps from one to the
-other. (The median of t_i / r_i is worse still: an interruption breaks a pair from either side.)
+stands for the runs that nothing else disturbed: on a busy machine times fall into two heaps, of runs
+that were let through and of runs that had to wait for a core, and where the heaps are about as large
+the median jumps from one to the other. (The median of t_i / r_i is worse still: an interruption breaks
+a pair from either side.)
 Measuring goes on until the interval is narrow or time is up. Input and output copies are part
 of a run, unless inputs and outputs are asked to stay on the device.
 """
