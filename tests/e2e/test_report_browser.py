@@ -64,8 +64,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: folder / f"{kind}.html" for kind in made}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("kind", "width"),
+    [
+        # a large report is laid out once in the fast suite
+        pytest.param(kind, width, marks=[pytest.mark.slow] if kind == "large" and width != WIDTHS[0] else [])
+        for width in WIDTHS
+        for kind in KINDS
+    ],
+)
 def test_page_fits_the_window_and_says_nothing_to_the_console(
     kind: str, width: int, browser: Browser, pages: dict[str, Path]
 ) -> None:

@@ -48,7 +48,10 @@ def shell(folder: Path, script: str, **environment: str) -> subprocess.Completed
     return subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=folder,
-        env=os.environ | {"PATH": paths} | environment,
+        # a make that runs this test is no part of it
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        | {"PATH": paths}
+        | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -72,7 +75,7 @@ def make(folder: Path, target: str) -> None:
 def test_make_compresses_and_the_gates_become_tests(sample: Path) -> None:
     make(sample, "slim")
     assert {path.name for path in sample.iterdir()} >= MADE
-    assert shell(sample, "make slim").stdout.startswith("make: Nothing to be done")
+    assert "Nothing to be done" in shell(sample, "make slim").stdout
     make(sample, "gates verify")
     suite = ElementTree.parse(sample / "gates.xml").getroot()
     assert [case.get("name") for case in suite.iter("testcase")] == [
@@ -83,6 +86,7 @@ def test_make_compresses_and_the_gates_become_tests(sample: Path) -> None:
     assert suite.get("failures") == "0"
 
 
+@pytest.mark.slow
 def test_a_gate_that_is_not_met_stops_the_pipeline_and_is_a_failed_test(sample: Path) -> None:
     recipe = sample / "recipe.toml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("size_ratio<=1", "size_ratio<=0.01"), encoding="utf-8")
