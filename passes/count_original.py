@@ -10,7 +10,7 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.cost import COSTS
 from onnxprune.cost.memory import peak_memory
 from onnxprune.graph import Model
-from onnxprune.runtime import FeedPair, Runner, stand_in
+from onnxprune.runtime import FeedPair, observe, stand_in
 
 __all__ = ["CountOriginal", "recount"]
 
@@ -31,6 +31,6 @@ class CountOriginal(Pass):
 def recount(bench: Bench, model: Model) -> dict[str, float]:
     """Recounts every cost on a graph as it stands, from the shapes of a run."""
     runnable = stand_in(model)
-    seen = Runner(runnable.model).capture(bench.take("feeds", FeedPair).first)
+    (seen,) = observe(runnable.model, bench.take("feeds", FeedPair).first)
     found = {name: COSTS.get(name)().recount(model, seen.shapes) for name in ("flops", "params", "size")}
     return found | {"memory": peak_memory(model, seen.shapes, seen.dtypes)}

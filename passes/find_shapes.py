@@ -23,7 +23,7 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model, fold_values, shape_derived, unshare_vectors
 from onnxprune.groups import ConcreteShapes
 from onnxprune.passes.fold_constants import fold, open_branches
-from onnxprune.runtime import Capture, FeedPair, Runner, choose_feeds, find_feeds, stand_in
+from onnxprune.runtime import Capture, FeedPair, StandIn, choose_feeds, find_feeds, observe, stand_in
 from onnxprune.train.bench import find_samples
 
 __all__ = ["FindShapes"]
@@ -66,9 +66,9 @@ class FindShapes(Pass):
         feeds = find_feeds(runnable.model, runnable.model.inputs(), rng=rng, sample=self._sample(bench))
         if feeds.note:
             bench.note(feeds.note)
-        first, second = self._runs(model, feeds)
+        first, second = self._runs(model, runnable, feeds)
         while open_branches(model, bench):  # what lay in a branch has not been seen yet
-            first, second = self._runs(model, feeds)
+            first, second = self._runs(model, stand_in(model), feeds)
         fold(model, bench)  # what the sizes found static lead to, such as slices of a packed weight
         unshare_vectors(model)
         shapes = ConcreteShapes(
@@ -83,35 +83,39 @@ class FindShapes(Pass):
         data = find_samples(bench, "data", "eval_data")
         return self.sample if self.sample is not None or data is None else data.first(_ROWS).inputs
 
-    def _runs(self, model: Model, feeds: FeedPair) -> tuple[Capture, Capture | None]:
-        """Runs a model on both sets of inputs and folds what is computed from shapes and equal in both."""
-        stand = stand_in(model)
-        runnable = stand.model
-        runner = Runner(runnable)
-        first = runner.capture(feeds.first)
-        second = runner.capture(feeds.second) if feeds.second is not None else None
+    def _runs(self, model: Model, stand: StandIn, feeds: FeedPair) -> tuple[Capture, Capture | None]:
+        """Runs a model on both sets of inputs and folds what is computed from shapes and equal in both.
+
+        Args:
+            model: Is folded.
+            stand: Runs in its place.
+            feeds: The inputs.
+        """
+        sets = [feeds.first, *([feeds.second] if feeds.second is not None else [])]
+        first, *rest = observe(stand.model, *sets)
+        second = rest[0] if rest else None
         static: Mapping[str, AnyArray] = _static_values(model, first, second)
         if feeds.second is not None and any(value.dtype == np.bool_ for value in static.values()):
-            static = self._alike_at_batch_one(static, runner, runnable, feeds)
+            static = self._alike_at_batch_one(static, stand.model, feeds)
         if stand.is_widened:  # what is bfloat16 in the model must not become float32
             static = {name: value for name, value in static.items() if value.dtype.kind in "biu"}
         fold_values(model, static)
         return first, second
 
     def _alike_at_batch_one(
-        self, static: Mapping[str, AnyArray], runner: Runner, model: Model, feeds: FeedPair
+        self, static: Mapping[str, AnyArray], model: Model, feeds: FeedPair
     ) -> Mapping[str, AnyArray]:
         """Returns `static` without truth values that differ at batch size one: "is there one row?" is no constant."""
         rng = np.random.default_rng(self.seed)
         try:
             single = choose_feeds(model.inputs(), batch=1, other=None, rng=rng, sample=dict(feeds.first))
-            seen = runner.capture(single).values
+            (seen,) = observe(model, single)
         except (DataError, ModelError):
             return static  # a model that does not run on one row has no such case
         return {
             name: value
             for name, value in static.items()
-            if value.dtype != np.bool_ or np.array_equal(value, seen.get(name, value))
+            if value.dtype != np.bool_ or np.array_equal(value, seen.values.get(name, value))
         }
 
 

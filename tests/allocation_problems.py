@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from onnxprune.allocate import Problem
 from onnxprune.axes import Poly
@@ -94,22 +96,26 @@ def dense(shares: Mapping[str, float], seed: int = 0, align: str | int = "auto")
 FAMILIES = (residual, depthwise, dense)
 
 
-def large(
-    share: float, groups: int = 100, channels: int = 100, terms: int = 3000, align: str | int = "auto"
-) -> Problem:
-    """`groups` groups of `channels` channels and a polynomial of about `terms` terms."""
+@cache
+def _large(groups: int, channels: int, terms: int) -> tuple[Poly, dict[str, NDArray[np.float64]]]:
+    """The cost and scores of a large net; drawing them takes longer than most allocators do."""
     generator = np.random.default_rng(5)
-    sizes = {f"g{i}": channels for i in range(groups)}
-    names = list(sizes)
+    names = [f"g{i}" for i in range(groups)]
     monomials: dict[tuple[str, ...], float] = {}
     while len(monomials) < terms:
         degree = int(generator.integers(1, 4))
         key = tuple(sorted(str(n) for n in generator.choice(names, degree)))
         monomials[key] = float(generator.integers(1, 1000) * 100 ** (3 - degree))
-    cost = Poly(monomials)
-    scores = {name: np.sort(generator.lognormal(0.0, 0.5, channels)) for name in names}
-    limit = share * cost(sizes)
-    return Problem(tuple(Group(n, channels, ()) for n in names), scores, {"flops": cost}, {"flops": limit}, align)
+    return Poly(monomials), {name: np.sort(generator.lognormal(0.0, 0.5, channels)) for name in names}
+
+
+def large(
+    share: float, groups: int = 100, channels: int = 100, terms: int = 3000, align: str | int = "auto"
+) -> Problem:
+    """`groups` groups of `channels` channels and a polynomial of about `terms` terms."""
+    cost, scores = _large(groups, channels, terms)
+    limit = share * cost(dict.fromkeys(scores, channels))
+    return Problem(tuple(Group(n, channels, ()) for n in scores), scores, {"flops": cost}, {"flops": limit}, align)
 
 
 def lowest_share(given: Problem) -> float:

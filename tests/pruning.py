@@ -13,7 +13,7 @@ from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench
 from onnxprune.graph import Model
 from onnxprune.graph.check import check_with_onnx
-from onnxprune.groups import Analysis, masked_model, prune
+from onnxprune.groups import Analysis, analyse, masked_model, prune
 from onnxprune.passes.find_groups import FindGroups
 from onnxprune.passes.find_shapes import FindShapes
 from onnxprune.passes.fold_constants import FoldConstants
@@ -48,6 +48,12 @@ def analysed(proto: onnx.ModelProto, *, approximate: bool = False) -> Analysed:
     return Analysed(bench.take("model", Model), bench.take("analysis", Analysis))
 
 
+def in_mode(item: Analysed, *, approximate: bool) -> Analysed:
+    """Returns a model with its analysis in the other mode, without running it again."""
+    shapes = item.analysis.inference.shapes
+    return Analysed(item.model, analyse(item.model, shapes, approximate=True)) if approximate else item
+
+
 def random_plan(analysis: Analysis, seed: int = 0, share: float = 0.6) -> Plan:
     """Returns a plan that keeps a random `share` of every group, at least one channel."""
     rng = np.random.default_rng(seed)
@@ -69,11 +75,12 @@ def disagreement(item: Analysed, plan: Plan, batches: tuple[int, ...] = (1, 3), 
     masked = masked_model(item.model, item.analysis, plan).to_proto()
     slim = prune(item.model, item.analysis, plan).to_proto()
     check_with_onnx(slim, "the pruned model")
+    sessions = [make_session(proto, optimize=False, threads=1) for proto in (masked, slim)]
     rng = np.random.default_rng(seed)
     worst = 0.0
     for batch in batches:
         feeds = {i.name: _random_input(i, batch, rng) for i in masked.graph.input}
-        a, b = (run(make_session(p, optimize=False, threads=1), feeds) for p in (masked, slim))
+        a, b = (run(session, feeds) for session in sessions)
         for name, reference in a.items():
             assert reference.shape == b[name].shape
             assert np.isfinite(reference).all()

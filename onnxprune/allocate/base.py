@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -122,7 +123,7 @@ class Problem:
         wanted = np.ceil(self.floor * np.array(list(self.sizes.values())) - 1e-9)
         return np.maximum(wanted, 1).astype(np.int64)
 
-    @property
+    @cached_property
     def limited(self) -> tuple[CostTable, Floats]:
         """The costs that have a limit, as one table, and their limits, float64 [resources]."""
         table = CostTable(tuple(self.sizes), {resource: self.costs[resource] for resource in self.limits})

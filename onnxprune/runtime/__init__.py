@@ -14,7 +14,7 @@ from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions
 from onnxprune.runtime.node_times import NodeSample, profile_nodes
 from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
-from onnxprune.runtime.runner import PART_BYTES, Runner
+from onnxprune.runtime.runner import PART_BYTES, Runner, observe
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
 from onnxprune.runtime.stand_in import StandIn, stand_in
 from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
@@ -48,6 +48,7 @@ __all__ = [
     "make_session",
     "measure",
     "measure_parts",
+    "observe",
     "profile_nodes",
     "resolve_provider",
     "run",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from onnxprune.graph import Model
-from onnxprune.runtime.capture import Capture, capture, join
+from onnxprune.runtime.capture import Capture, captures, join
 from onnxprune.runtime.parts import Feeds, PartRun, divide, run_parts
 from onnxprune.runtime.session import Session, make_session, run
 from onnxprune.runtime.values import AnyArray
 
-__all__ = ["PART_BYTES", "Runner"]
+__all__ = ["PART_BYTES", "Runner", "observe"]
 
 PART_BYTES = 128 * 2**20
 """Weights of a model that runs in one session, and of a part of one that does not."""
@@ -29,7 +29,6 @@ class Runner:
 
     def __init__(self, model: Model, part_bytes: int | None = None) -> None:
         limit = PART_BYTES if part_bytes is None else part_bytes
-        self._model = model
         self._session: Session | None = None
         if model.weight_bytes() <= limit:
             self._session = make_session(model, optimize=False)
@@ -48,23 +47,31 @@ class Runner:
             return [run(self._session, each) for each in feeds]
         return run_parts(self._skeleton, self._parts, feeds, _run_part)
 
-    def capture(self, feeds: Mapping[str, AnyArray]) -> Capture:
-        """Returns every tensor of the main graph as it is in a run on `feeds`.
 
-        Raises:
-            DataError: when the arrays do not fit the model's inputs.
-            ModelError: when the model cannot be loaded or fails while it runs.
-        """
-        if self._session is not None:
-            return capture(self._model.to_proto(), feeds)
-        found: list[Capture] = []
+def observe(model: Model, *feeds: Feeds, part_bytes: int | None = None) -> list[Capture]:
+    """Returns every tensor of the main graph as it is in runs on each of `feeds`, on the CPU and unoptimised.
 
-        def visit(part: PartRun) -> Sequence[Feeds]:
-            found.append(capture(part.model, part.feeds[0], folder=part.folder))
-            return _run_part(part)
+    Args:
+        model: The model; every operator must be known to onnxruntime.
+        feeds: For each run, input name → array; all go through a part before the next is made.
+        part_bytes: As `Runner` takes it.
 
-        run_parts(self._skeleton, self._parts, [feeds], visit)
-        return join(found)
+    Raises:
+        DataError: when the arrays do not fit the model's inputs.
+        ModelError: when the model cannot be loaded or fails while it runs.
+    """
+    limit = PART_BYTES if part_bytes is None else part_bytes
+    if model.weight_bytes() <= limit:
+        return captures(model.to_proto(), feeds)
+    found: list[list[Capture]] = []
+
+    def visit(part: PartRun) -> Sequence[Feeds]:
+        found.append(captures(part.model, part.feeds, folder=part.folder))
+        return _run_part(part)
+
+    skeleton = model.skeleton()
+    run_parts(skeleton, divide(skeleton, limit), feeds, visit)
+    return [join(parts) for parts in zip(*found, strict=True)]
 
 
 def _run_part(part: PartRun) -> list[dict[str, AnyArray]]:

@@ -24,6 +24,9 @@ from onnxprune.runtime.formats import newest_ir, newest_opsets_allowed, quiet_op
 __all__ = ["Unrunnable", "can_run", "find_unrunnable"]
 
 _Signature = tuple[str, str, tuple[int, ...], int, tuple[bytes, ...]]
+_Versions = tuple[int, tuple[tuple[str, int], ...]]
+_TRIED: dict[tuple[_Signature, _Versions], str] = {}
+"""Why nodes have no kernel, or "": what was tried in this process."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,18 @@ def find_unrunnable(model: onnx.ModelProto) -> tuple[Unrunnable, ...]:
     """
     opsets = {o.domain: o.version for o in model.opset_import}
     types = _element_types(model)
-    tried: dict[_Signature, str] = {}
+    versions = (model.ir_version, tuple(sorted(opsets.items())))
+    # what a function of the model's own computes, its name does not tell
+    tried = {} if model.functions else _TRIED
     found = []
     for index, node in enumerate(model.graph.node):
         reason = _unknown(node, opsets, model)
         if not reason:
             signature = _signature(node, types)
             if signature is not None:
-                if signature not in tried:
-                    tried[signature] = _without_kernel(node, signature[2], model)
-                reason = tried[signature]
+                if (signature, versions) not in tried:
+                    tried[signature, versions] = _without_kernel(node, signature[2], model)
+                reason = tried[signature, versions]
         if reason:
             found.append(Unrunnable(index, node.name, node.op_type, node.domain, reason))
     return tuple(found)
@@ -139,10 +144,10 @@ def _signature(node: NodeProto, types: Mapping[str, int]) -> _Signature | None:
     kinds = tuple(types.get(name, TensorProto.UNDEFINED) if name else -1 for name in node.input)
     if TensorProto.UNDEFINED in kinds or next(_subgraphs(node), None) is not None:
         return None
-    small = tuple(
-        sorted(a.SerializeToString() for a in node.attribute if a.type in (AttributeProto.INT, AttributeProto.STRING))
-    )
-    return node.domain, node.op_type, kinds, len(node.output), small
+    small = [a.SerializeToString() for a in node.attribute if a.type in (AttributeProto.INT, AttributeProto.STRING)]
+    # ConstantOfShape takes its type from a tensor
+    small += [f"{a.name}:{a.t.data_type}".encode() for a in node.attribute if a.type == AttributeProto.TENSOR]
+    return node.domain, node.op_type, kinds, len(node.output), tuple(sorted(small))
 
 
 def _without_kernel(node: NodeProto, kinds: tuple[int, ...], model: onnx.ModelProto) -> str:

@@ -84,6 +84,7 @@ def test_case_02_report_says_so_when_fewer_macs_bring_no_speed(net, tmp_path, mo
     assert "but not faster" in " ".join(outcome.stdout.split())
 
 
+@QUICK
 def test_case_02_gate_that_is_not_met_exits_three_and_loses_nothing(net, tmp_path):
     out = tmp_path / "slim.onnx"
     gates = ("--gate", "speedup>=1000", "--gate", "size_ratio<=0.9")

@@ -34,6 +34,7 @@ def compress(net: str, out: Path, *options: str) -> dict[str, object]:
 
 
 @needs_models
+@pytest.mark.usefixtures("quick_latency")
 @pytest.mark.parametrize("net", [NETS[0], *(pytest.param(net, marks=pytest.mark.slow) for net in NETS[1:])])
 def test_compress_to_forty_percent_without_data(net, tmp_path):
     out = tmp_path / "slim.onnx"

@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 import recount
 from numpy.typing import NDArray
-from pruning import Analysed, analysed, random_plan
+from pruning import Analysed, analysed, in_mode, random_plan
 
 from onnxprune.bridge import predict, to_torch
 from onnxprune.core.plan import Plan
 from onnxprune.cost import COSTS
-from onnxprune.groups import analyse, masked_model, prune, reordered
+from onnxprune.groups import masked_model, prune, reordered
 from onnxprune.runtime import capture, make_session, run
 
-__all__ = ["Case", "case_of", "in_mode"]
+__all__ = ["Case", "case_of"]
 
 Feeds = Mapping[str, NDArray[Any]]
 TOLERANCE = 2e-5
@@ -48,12 +48,6 @@ def gap(found: Feeds, wanted: Feeds) -> float:
         assert np.isfinite(reference).all(), f"{name} is not finite"
         worst = max(worst, float(np.abs(found[name] - reference).max()) / (float(np.abs(reference).max()) + 1e-9))
     return worst
-
-
-def in_mode(item: Analysed, *, approximate: bool) -> Analysed:
-    """Returns a model with its analysis in the other mode, without running it again."""
-    shapes = item.analysis.inference.shapes
-    return Analysed(item.model, analyse(item.model, shapes, approximate=True)) if approximate else item
 
 
 @dataclass(frozen=True)

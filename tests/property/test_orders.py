@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from properties import SIZES, TOLERANCE, case_of, feeds_of, gap, in_mode
-from pruning import analysed
+from properties import SIZES, TOLERANCE, case_of, feeds_of, gap
+from pruning import analysed, in_mode
 from random_graphs import build, draw
 
 from onnxprune.groups import counterparts, prune, reordered

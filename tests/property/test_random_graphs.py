@@ -13,8 +13,8 @@ from functools import partial
 
 import onnx
 import pytest
-from properties import Case, case_of, in_mode
-from pruning import analysed
+from properties import Case, case_of
+from pruning import analysed, in_mode
 from random_graphs import Recipe, build, draw, random_model, shrunk
 
 CHEAP: tuple[Callable[[Case], None], ...] = (Case.masked_is_pruned, Case.well_formed)

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from sources import ROOT, imports_in, parsed, sources
+
 _ABOVE_RUNTIME = (
     "cli",
     "pipeline",
@@ -24,11 +25,6 @@ _ABOVE_RUNTIME = (
 ROOMS = (*_ABOVE_RUNTIME, "runtime", "kernels", "tiles", "groups", "ops", "axes", "graph", "core")
 # the package itself and `python -m onnxprune` sit on top of everything
 ABOVE_ALL = ("onnxprune/__init__.py", "onnxprune/__main__.py")
-
-
-def _sources() -> list[Path]:
-    inside = [p for p in (ROOT / "onnxprune").rglob("*.py") if "passes" not in p.relative_to(ROOT).parts]
-    return sorted([*inside, *(ROOT / "passes").rglob("*.py")])
 
 
 def _name(path: Path) -> str:
@@ -62,17 +58,17 @@ def _at_import_time(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def test_every_room_is_listed() -> None:
-    found = {_room(path) for path in _sources() if _name(path) not in ABOVE_ALL}
+    found = {_room(path) for path in sources() if _name(path) not in ABOVE_ALL}
     assert found <= set(ROOMS)
 
 
 def test_imports_go_down() -> None:
     upward = []
-    for path in _sources():
+    for path in sources():
         if _name(path) in ABOVE_ALL:
             continue
         level = ROOMS.index(_room(path))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in imports_in(path):
             rooms = [m.split(".")[1] for m in _modules(node) if m.startswith("onnxprune.")]
             upward += [(_name(path), room) for room in rooms if room in ROOMS and ROOMS.index(room) < level]
     assert upward == []
@@ -80,18 +76,17 @@ def test_imports_go_down() -> None:
 
 def test_torch_is_imported_only_by_rooms_that_compute() -> None:
     importers = set()
-    for path in _sources():
-        body = ast.parse(path.read_text(encoding="utf-8")).body
-        if any(m.split(".")[0] == "torch" for node in _at_import_time(body) for m in _modules(node)):
+    for path in sources():
+        body = _at_import_time(parsed(path).body)
+        if any(m.split(".")[0] == "torch" for node in body for m in _modules(node)):
             importers.add(_room(path))
     assert importers <= {"bridge", "train", "trial"}
 
 
 def test_onnxruntime_is_imported_only_by_runtime() -> None:
     importers = set()
-    for path in _sources():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(m.split(".")[0] == "onnxruntime" for node in ast.walk(tree) for m in _modules(node)):
+    for path in sources():
+        if any(m.split(".")[0] == "onnxruntime" for node in imports_in(path) for m in _modules(node)):
             importers.add(_room(path))
     assert importers <= {"runtime"}
 
@@ -99,8 +94,8 @@ def test_onnxruntime_is_imported_only_by_runtime() -> None:
 def test_no_relative_imports() -> None:
     relative = [
         _name(path)
-        for path in _sources()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path in sources()
+        for node in imports_in(path)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []

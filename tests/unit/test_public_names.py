@@ -7,19 +7,13 @@ import inspect
 from pathlib import Path
 
 import pytest
+from sources import ROOT, parsed, sources
 
 import onnxprune
 from onnxprune.recipe import Recipe, Retraining
 from onnxprune.recipe.compress import CompressKeywords
 from onnxprune.recipe.training import TrainingKeywords
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(
-    [
-        *(p for p in (ROOT / "onnxprune").rglob("*.py") if "passes" not in p.relative_to(ROOT).parts),
-        *(ROOT / "passes").rglob("*.py"),
-    ]
-)
 DOCUMENTED = {
     "compress": ["flops", "params", "size", "data", "eval_data", "epochs", "recipe", "out"],
     "inspect": ["graph"],
@@ -28,7 +22,7 @@ DOCUMENTED = {
 
 
 def _all_of(path: Path) -> list[str] | None:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
     return None
@@ -73,14 +67,14 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_all_is_sorted_in_every_module() -> None:
-    lists = {path.relative_to(ROOT).as_posix(): _all_of(path) for path in SOURCES}
+    lists = {path.relative_to(ROOT).as_posix(): _all_of(path) for path in sources()}
     assert [name for name, names in lists.items() if names and names != sorted(set(names), key=_kind_then_name)] == []
 
 
 def test_public_definitions_are_in_all() -> None:
     forgotten = {}
-    for path in SOURCES:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+    for path in sources():
+        body = parsed(path).body
         defined = {n.name for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")}
         forgotten[path.relative_to(ROOT).as_posix()] = defined - set(_all_of(path) or ())
     assert {name: names for name, names in forgotten.items() if names} == {}

@@ -14,7 +14,7 @@ from onnxprune.core.errors import BudgetError
 from onnxprune.cost.memory import memory_polynomials, peak_memory
 from onnxprune.graph import Model, load_model
 from onnxprune.groups import prune
-from onnxprune.runtime import Runner
+from onnxprune.runtime import observe
 
 CHAIN = """g (float[1,3,8,8] x, float[8,3,3,3] w1, float[4,8,1,1] w2, float[4] s) => (float[1,4,8,8] y) {
   a = Conv<pads=[1,1,1,1]>(x, w1)
@@ -40,7 +40,7 @@ def peak(model: Model, batch: int = 1) -> float:
         spec.name: rng.standard_normal([batch if isinstance(d, str) else d for d in spec.shape]).astype(spec.dtype)
         for spec in model.inputs()
     }
-    seen = Runner(model).capture(feeds)
+    (seen,) = observe(model, feeds)
     return peak_memory(model, seen.shapes, seen.dtypes)
 
 

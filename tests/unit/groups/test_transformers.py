@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto
-from pruning import Analysed, analysed, disagreement, random_plan
+from pruning import Analysed, analysed, disagreement, in_mode, random_plan
 from transformer_idioms import (
     ATTENTIONS,
     HEAD,
@@ -42,8 +42,9 @@ def sizes(item: Analysed) -> list[int]:
 
 def certified(proto: ModelProto, expected: list[int], width: int = WIDTH) -> Analysed:
     """Asserts the sizes of all groups, exactly and approximately, and that masking is removal."""
+    exact = analysed(proto)
     for approximate in (True, False):
-        item = analysed(proto, approximate=approximate)
+        item = in_mode(exact, approximate=approximate)
         assert sizes(item) == sorted([*expected, *([width] if approximate else [])])
         for seed in range(2):
             found = disagreement(item, random_plan(item.analysis, seed), seed=seed)

@@ -81,6 +81,7 @@ def test_run_folder_is_gone_when_a_run_is_done(model):
     assert sorted(p.name for p in model.parent.iterdir()) == FILES
 
 
+@pytest.mark.slow
 def test_stopped_run_goes_on_to_the_same_bytes(model):
     _compress(model, phases=2, epochs=4)
     expected = _bytes(model)
@@ -97,6 +98,8 @@ def test_a_run_that_goes_on_decides_nothing_again(model):
     expected = _compress(model, **options).report
     bytes_of_it, seen = _bytes(model), []
     _stopped(model, 17, **options)
+    assert model.with_name("slim.run").is_dir()
+    assert not model.with_name("slim.onnx").exists()
     report = _compress(model, **options, resume=True, on_event=seen.append).report
     assert _bytes(model) == bytes_of_it
     assert not any(isinstance(event, SearchProgress) for event in seen)

@@ -13,8 +13,9 @@ import onnxprune
 from onnxprune.allocate import counts_worth
 from onnxprune.core.errors import ModelError, UsageError
 from onnxprune.core.plan import Plan
-from onnxprune.passes import use_block_sparse
+from onnxprune.passes import plan_tiles, use_block_sparse
 from onnxprune.runtime import make_session, run
+from onnxprune.tiles import SearchOptions
 
 NET = """g (float[N, 3, 8, 8] x, float[16, 3, 3, 3] a, float[16] ab, float[24, 16, 3, 3] b, float[24] bb,
     float[32, 24, 1, 1] c, float[32] cb, float[32, 8] d, float[8] db) => (float[N, 8] y) {
@@ -32,10 +33,19 @@ TILED = ("conv_0", "conv_2", "conv_4")
 
 
 @pytest.fixture
-def model(tmp_path, quick_latency):
+def net(tmp_path, quick_latency):
     path = tmp_path / "net.onnx"
     onnx.save(model_of(NET), path)
     return path
+
+
+@pytest.fixture
+def model(net, monkeypatch):
+    """The net, on which the search for orders ends early."""
+    once = SearchOptions(starts=("sorted",), kicks=1, rounds=10)
+    monkeypatch.setattr(plan_tiles, "_QUICK", once)
+    monkeypatch.setattr(plan_tiles, "_effort", lambda layers: once)
+    return net
 
 
 @pytest.fixture
@@ -84,8 +94,8 @@ def test_tiles_meet_the_budget(model, allocator, share):
     )
 
 
-def test_channels_and_tiles_meet_one_budget(model):
-    result = _compress(model, flops=0.3, pattern="both")
+def test_channels_and_tiles_meet_one_budget(net):
+    result = _compress(net, flops=0.3, pattern="both")
     weights = _weights(result.path)
     assert 0.25 <= _kept_share(result.plan, weights) <= 0.3
     assert any(len(kept) < result.plan.sizes[name] for name, kept in result.plan.kept.items())

@@ -8,7 +8,7 @@ from graphs import model_of
 
 from onnxprune.core.errors import DataError
 from onnxprune.graph import Model, load_model
-from onnxprune.runtime import Runner, find_feeds, measure_parts
+from onnxprune.runtime import Runner, find_feeds, measure_parts, observe
 from onnxprune.runtime.parts import divide
 
 CHAIN = """g (float[N,48] x, float[48,48] w1, float[48] b1, float[48,48] w2, float[48,32] w3)
@@ -47,10 +47,22 @@ def test_a_model_in_parts_gives_what_it_gives_in_one_session() -> None:
 
 def test_a_capture_in_parts_sees_every_tensor() -> None:
     model = load_model(model_of(CHAIN))
-    whole, parted = Runner(model).capture(X), Runner(model, PART).capture(X)
+    (whole,), (parted,) = observe(model, X), observe(model, X, part_bytes=PART)
     assert dict(whole.shapes) == dict(parted.shapes)
     assert dict(whole.dtypes) == dict(parted.dtypes)
     assert set(whole.values) == set(parted.values)
+
+
+@pytest.mark.parametrize("part_bytes", [None, PART], ids=["whole", "parts"])
+def test_several_runs_are_seen_as_one_by_one(part_bytes: int | None) -> None:
+    model = load_model(model_of(CHAIN))
+    feeds = (X, {"x": X["x"][:1]})
+    for seen, each in zip(observe(model, *feeds, part_bytes=part_bytes), feeds, strict=True):
+        (alone,) = observe(model, each, part_bytes=part_bytes)
+        assert dict(seen.shapes) == dict(alone.shapes)
+        assert seen.shapes["y"][0] == len(each["x"])
+        assert seen.values.keys() == alone.values.keys()
+        assert all(np.array_equal(value, alone.values[name]) for name, value in seen.values.items())
 
 
 def test_shapes_and_constants_cross_parts() -> None:
@@ -68,7 +80,7 @@ def test_shapes_and_constants_cross_parts() -> None:
     model = load_model(model_of(text))
     (whole,), (parted,) = Runner(model).run(X), Runner(model, 1000).run(X)
     np.testing.assert_allclose(parted["y"], whole["y"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(Runner(model, 1000).capture(X).values["n"], [3])
+    np.testing.assert_array_equal(observe(model, X, part_bytes=1000)[0].values["n"], [3])
 
 
 def test_bodies_read_weights_of_their_own_and_from_outside() -> None:

@@ -6,6 +6,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from onnxprune.runtime import support
 from onnxprune.runtime.support import can_run, find_unrunnable
 
 
@@ -76,3 +77,32 @@ def test_model_local_function_runs_when_its_body_does() -> None:
     assert find_unrunnable(parse(text.format(body="Relu"))) == ()
     (found,) = find_unrunnable(parse(text.format(body="acme.Mystery")))
     assert "acme::Mystery" in found.reason
+
+
+def test_what_was_tried_for_one_model_is_known_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def without_kernel(node: onnx.NodeProto, *_: object) -> str:
+        tried.append(node.op_type)
+        return "there is none" if node.op_type == "Sinh" else ""
+
+    monkeypatch.setattr(support, "_TRIED", {})
+    monkeypatch.setattr(support, "_without_kernel", without_kernel)
+    text = (
+        '<ir_version: 8, opset_import: ["" : {opset}]> g ({kind}[n] {x}) => ({kind}[n] y)'
+        "{{ a = Sinh({x}) y = Cosh(a) }}"
+    )
+    for x in ("x", "z"):
+        assert [one.index for one in find_unrunnable(parse(text.format(opset=18, kind="float", x=x)))] == [0]
+    assert tried == ["Sinh", "Cosh"]
+    find_unrunnable(parse(text.format(opset=18, kind="double", x="x")))
+    find_unrunnable(parse(text.format(opset=17, kind="float", x="x")))
+    assert tried == ["Sinh", "Cosh"] * 3
+
+
+def test_a_type_that_a_tensor_gives_tells_nodes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "_TRIED", {})
+    monkeypatch.setattr(support, "_without_kernel", lambda node, *_: str(node.attribute[0].t.data_type))
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (int64[1] s) => (float[n] y, double[n] z)'
+    nodes = "{ y = ConstantOfShape<value = float[1] {0}>(s) z = ConstantOfShape<value = double[1] {0}>(s) }"
+    assert [one.reason for one in find_unrunnable(parse(text + nodes))] == ["1", "11"]

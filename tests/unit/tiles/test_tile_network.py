@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from graphs import model_of
-from pruning import analysed
+from pruning import Analysed, analysed
 from random_graphs import build, draw
 
 from onnxprune.axes import Atom, Prod, Sum, axis_order, keep_mask
@@ -21,6 +23,12 @@ from onnxprune.tiles.saliency import measure_saliency
 
 A, B, C = Atom(3), Atom(2), Atom(4)
 NAMES = {A: "a", B: "b"}
+
+
+@cache
+def random_net(seed: int) -> Analysed:
+    """The random graph of a seed, which no test changes."""
+    return analysed(build(draw(seed)), approximate=True)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def _members(item, plan=None):
 @pytest.mark.parametrize("block", range(2))
 def test_segments_say_of_random_graphs_what_axes_say(block):
     for seed in range(block * 8, block * 8 + 8):
-        item = analysed(build(draw(seed)), approximate=True)
+        item = random_net(seed)
         sites, members = _members(item)
         names = movable_groups(item.analysis, sites)
         rng = np.random.default_rng(seed)
@@ -83,7 +91,7 @@ def test_segments_say_of_random_graphs_what_axes_say(block):
 
 def test_segments_of_a_pruned_model_fit_its_weights():
     for seed in range(8):
-        item = analysed(build(draw(seed)), approximate=True)
+        item = random_net(seed)
         rng = np.random.default_rng(seed)
         kept = {
             name: tuple(sorted(int(i) for i in rng.choice(size, max(1, size // 2), replace=False)))

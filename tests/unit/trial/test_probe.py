@@ -103,7 +103,7 @@ def test_slopes_are_those_of_the_labels_loss():
     item, probe = probe_of(convnet(), {"x": x, "labels": labels}, samples=8)
     module = to_torch(item.model).eval()
     (batch,) = probe._batches()
-    step = 1e-6
+    wide, step = to_torch(item.model).double().eval(), 1e-6
     for name, rows in probe.slopes.items():
         assert rows.shape == (1, item.analysis.sizes[name])
         for channel in range(item.analysis.sizes[name]):
@@ -111,7 +111,6 @@ def test_slopes_are_those_of_the_labels_loss():
             for sign in (1, -1):
                 mask = torch.ones(item.analysis.sizes[name], dtype=torch.float64)
                 mask[channel] += sign * step
-                wide = to_torch(item.model).double().eval()
                 values = probe.gates.values(wide, {name: mask})
                 out = wide.call_with(values, {"x": batch.inputs["x"].double()})
                 losses.append(F.cross_entropy(out, batch.labels).item())

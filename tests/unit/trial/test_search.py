@@ -20,8 +20,17 @@ def solve(problem: Problem, **options) -> tuple[Allocation, ToySearcher]:
     return ALLOCATORS.get("dsa")().solve(replace(problem, searcher=searcher)), searcher
 
 
-@pytest.mark.parametrize("constraint", ["elastic", "projected", "admm"])
-@pytest.mark.parametrize("masks", ["bernoulli", "soft"])
+@pytest.mark.parametrize(
+    ("masks", "constraint"),
+    [
+        ("bernoulli", "elastic"),
+        ("bernoulli", "projected"),
+        ("bernoulli", "admm"),
+        ("soft", "elastic"),
+        pytest.param("soft", "projected", marks=pytest.mark.slow),
+        pytest.param("soft", "admm", marks=pytest.mark.slow),
+    ],
+)
 def test_a_group_that_is_worth_more_keeps_more(constraint, masks):
     problem = residual({"flops": 0.4}, align=1)
     options = SearchOptions(constraint=constraint, masks=masks)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from bridging import convnet
-from pruning import analysed
+from pruning import Analysed, analysed
 
 from onnxprune.bridge import to_torch
 from onnxprune.core.errors import OnnxPruneError
@@ -42,8 +44,14 @@ def numbered(count: int = SAMPLES) -> np.ndarray:
     return x
 
 
+@cache
+def known() -> Analysed:
+    """The net of all tests, which none of them changes."""
+    return analysed(convnet())
+
+
 def supernet(x: np.ndarray, *, epochs: float = 1.0, source=None, **train) -> Supernet:
-    item = analysed(convnet())
+    item = known()
     data = open_data({"x": x} if source is None else source, item.model.inputs(), outputs=item.model.outputs())
     gates = find_gates(item.model, item.analysis, {"x": x[:4]})
     options = SupernetOptions(TrainOptions(**{"batch_size": 16, "device": "cpu", **train}), epochs)
@@ -51,7 +59,7 @@ def supernet(x: np.ndarray, *, epochs: float = 1.0, source=None, **train) -> Sup
 
 
 def whole(net: Supernet) -> dict[str, torch.Tensor]:
-    sizes = analysed(convnet()).analysis.sizes
+    sizes = known().analysis.sizes
     return {name: torch.ones(sizes[name]) for name in net.groups}
 
 
@@ -171,7 +179,7 @@ def test_divergence_is_said():
 
 def test_a_search_on_a_model_keeps_what_its_outputs_need():
     net = supernet(numbered() * 0.01, epochs=2.0)
-    sizes = analysed(convnet()).analysis.sizes
+    sizes = known().analysis.sizes
 
     class Free:
         values = np.full(len(sizes), 0.9)
