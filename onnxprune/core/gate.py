@@ -14,8 +14,11 @@ __all__ = ["METRICS", "Gate"]
 
 METRICS: Mapping[str, str] = {
     "agreement": "percent of the evaluation samples on which both models choose the same class",
+    "cosine": "cosine similarity of an output and the original's, the least of all outputs",
     "latency_ratio": "latency of the slim model over the original's",
     "macs_ratio": "MACs likewise",
+    "max_abs": "largest difference of an element from the original's output, over all outputs",
+    "max_rel": "the same over the largest magnitude of that output",
     "metric": "your own metric (--metric) of the slim model",
     "metric_drop": "loss of it against the original",
     "p50_ms": "median latency of the slim model in milliseconds",

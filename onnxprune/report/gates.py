@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from onnxprune.core.gate import Gate
-from onnxprune.report.schema import GateRecord, Report
+from onnxprune.report.schema import GateRecord, OutputRecord, Report
 
-__all__ = ["failures", "gate_records"]
+__all__ = ["failures", "found_text", "gate_records", "margin"]
 
 
 def gate_records(gates: Iterable[Gate], report: Report) -> tuple[GateRecord, ...]:
     """Returns one record per gate: what was found, and whether it passes."""
-    values = _values(report)
+    values, worst = _values(report), _worst_outputs(report)
     return tuple(
         GateRecord(
             gate=str(gate),
             metric=gate.metric,
             bound=gate.bound,
             found=values.get(gate.metric),
+            where=worst.get(gate.metric, ""),
             passed=gate.holds(values.get(gate.metric)),
         )
         for gate in gates
     )
+
+
+def found_text(gate: GateRecord) -> str:
+    """Returns what was found for a gate, and at which output."""
+    if gate.where:
+        return f"{'infinite' if gate.found is None else f'{gate.found:.4g}'} at output '{gate.where}'"
+    return "not measured" if gate.found is None else f"{gate.found:.4g}"
+
+
+def margin(gate: GateRecord) -> float | None:
+    """Returns how far what was found lies from the bound of a gate; None where there is no number."""
+    return None if gate.found is None else abs(gate.found - gate.bound)
 
 
 def failures(report: Report) -> str:
@@ -30,10 +44,34 @@ def failures(report: Report) -> str:
     failed = [gate for gate in report.gates if not gate.passed]
     if not failed:
         return ""
-    found = "; ".join(
-        f"{gate.gate} ({'not measured' if gate.found is None else f'found {gate.found:.4g}'})" for gate in failed
-    )
-    return f"{len(failed)} of {len(report.gates)} gates not met: {found}."
+    return f"{len(failed)} of {len(report.gates)} gates not met: {'; '.join(map(_shortfall, failed))}."
+
+
+def _shortfall(gate: GateRecord) -> str:
+    off = margin(gate)
+    if off is None:
+        return f"{gate.gate} ({found_text(gate)})"
+    return f"{gate.gate} (found {found_text(gate)}, off by {off:.4g})"
+
+
+def _worst_outputs(report: Report) -> dict[str, str]:
+    """Returns metric of an output → name of the output that is furthest off."""
+    outputs = report.parity.outputs if report.parity is not None else ()
+    if not outputs:
+        return {}
+    return {
+        "max_abs": max(outputs, key=lambda o: _far(o.max_abs)).name,
+        "max_rel": max(outputs, key=lambda o: _far(o.max_rel)).name,
+        "cosine": min(outputs, key=_similarity).name,
+    }
+
+
+def _far(difference: float | None) -> float:
+    return math.inf if difference is None else difference
+
+
+def _similarity(output: OutputRecord) -> float:
+    return -1.0 if output.cosine is None else output.cosine
 
 
 def _values(report: Report) -> dict[str, float | None]:
@@ -49,6 +87,11 @@ def _values(report: Report) -> dict[str, float | None]:
         values["p50_ms"] = _over(latency.after.p50_us, 1e3)
         values["p95_ms"] = _over(latency.after.p95_us, 1e3)
         values["p99_ms"] = _over(latency.after.p99_us, 1e3)
+    if report.parity is not None and report.parity.outputs:
+        outputs = report.parity.outputs
+        values["max_abs"] = max(_far(o.max_abs) for o in outputs)
+        values["max_rel"] = max(_far(o.max_rel) for o in outputs)
+        values["cosine"] = min(map(_similarity, outputs))
     if evaluation is not None:
         old, new = evaluation.before, evaluation.after
         values["metric"] = new.custom

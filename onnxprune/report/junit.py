@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from onnxprune.core.gate import METRICS
+from onnxprune.report.gates import found_text, margin
 from onnxprune.report.schema import GateRecord, Report
 
 __all__ = ["junit_text"]
@@ -13,8 +14,8 @@ __all__ = ["junit_text"]
 
 def junit_text(report: Report) -> str:
     """Returns one test suite with a test for each gate: passed, failed by how much, or an error where not measured."""
-    failed = [gate for gate in report.gates if not gate.passed and gate.found is not None]
-    missing = [gate for gate in report.gates if not gate.passed and gate.found is None]
+    failed = [gate for gate in report.gates if not gate.passed and _measured(gate)]
+    missing = [gate for gate in report.gates if not gate.passed and not _measured(gate)]
     name = Path(report.output.file).name if report.output is not None and report.output.file else "model"
     suite = ElementTree.Element(
         "testsuite",
@@ -34,15 +35,20 @@ def junit_text(report: Report) -> str:
 def _add(suite: ElementTree.Element, gate: GateRecord) -> None:
     case = ElementTree.SubElement(suite, "testcase", classname="onnxprune.gates", name=gate.gate)
     about = METRICS.get(gate.metric, gate.metric)
-    if gate.found is None:
+    if not _measured(gate):
         error = ElementTree.SubElement(case, "error", message=f"{gate.metric} was not measured")
         error.text = about
     elif not gate.passed:
-        off = abs(gate.found - (gate.bound or 0.0))
-        failure = ElementTree.SubElement(case, "failure", message=f"found {gate.found:.6g}, off by {off:.4g}")
+        off = margin(gate)
+        message = f"found {found_text(gate)}" + ("" if off is None else f", off by {off:.4g}")
+        failure = ElementTree.SubElement(case, "failure", message=message)
         failure.text = about
     else:
-        ElementTree.SubElement(case, "system-out").text = f"found {gate.found:.6g}: {about}"
+        ElementTree.SubElement(case, "system-out").text = f"found {found_text(gate)}: {about}"
+
+
+def _measured(gate: GateRecord) -> bool:
+    return gate.found is not None or bool(gate.where)
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from onnxprune.report.facts import before_and_after, model_names, status_words, verdict
+from onnxprune.report.gates import found_text
 from onnxprune.report.page import numbers
 from onnxprune.report.remarks import remarks
 from onnxprune.report.schema import Report
@@ -79,7 +80,7 @@ def _asked(report: Report) -> str:
     rows += [
         (
             plain_text(g.gate.replace(">=", " ≥ ").replace("<=", " ≤ ")),
-            "not measured" if g.found is None else numbers.plain(g.found),
+            plain_text(found_text(g)),
             words[g.passed],
         )
         for g in report.gates

@@ -286,12 +286,16 @@ class Parity(_Record):
 
 
 class GateRecord(_Record):
-    """A gate, what was found for its metric (null: not measured), and whether it passes."""
+    """A gate, what was found for its metric (null: not measured), and whether it passes.
+
+    `where` names the output at which that was found. An output that is named, and nothing found, is infinitely far off.
+    """
 
     gate: str
     metric: str
     bound: float
     found: Figure = None
+    where: str = ""
     passed: bool
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxprune.report.figures import bytes_text, count_text, duration_text, percent_text, ratio_text
+from onnxprune.report.gates import found_text, margin
 from onnxprune.report.reasons import condensed
 from onnxprune.report.remarks import remarks
 from onnxprune.report.schema import (
@@ -181,9 +182,13 @@ def gates_table(gates: Iterable[GateRecord]) -> Table:
     """Returns each gate with what was found."""
     table = _table("Gates", "gate", "found", "")
     for gate in gates:
-        found = "not measured" if gate.found is None else f"{gate.found:.4g}"
-        _add(table, gate.gate, found, "passed" if gate.passed else "NOT MET", style="" if gate.passed else "bold red")
+        _add(table, gate.gate, found_text(gate), _verdict(gate), style="" if gate.passed else "bold red")
     return table
+
+
+def _verdict(gate: GateRecord) -> str:
+    off = margin(gate)
+    return "passed" if gate.passed else "NOT MET" if off is None else f"NOT MET, off by {off:.4g}"
 
 
 def frozen_table(frozen: Iterable[FrozenRecord], *, verbose: bool = False) -> Table:

@@ -101,6 +101,20 @@ def test_case_02_gate_that_is_not_met_exits_three_and_loses_nothing(net, tmp_pat
     assert run_cli("validate", net, out, "--gate", "macs_ratio<=0.5").exit_code == 0
 
 
+@QUICK
+def test_tampered_weights_fail_a_gate_that_names_the_output(net, tmp_path):
+    model = onnx.load(net)
+    weight = next(w for w in model.graph.initializer if len(w.dims) > 1)
+    values = numpy_helper.to_array(weight) + np.float32(1e-2)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, tmp_path / "tampered.onnx")
+    gate = ("--gate", "max_rel<=1e-4")
+    assert run_cli("validate", net, net, *gate).exit_code == 0
+    outcome = run_cli("validate", net, tmp_path / "tampered.onnx", *gate)
+    assert outcome.exit_code == 3
+    assert "at output 'logits', off by" in " ".join(outcome.stderr.split())
+
+
 def test_case_02_gate_on_accuracy_needs_evaluation_data(net, tmp_path):
     outcome = run_cli("compress", net, "--flops", 0.5, "-o", tmp_path / "slim.onnx", "--gate", "top1_drop<=1")
     assert outcome.exit_code == 2

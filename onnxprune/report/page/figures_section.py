@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxprune.report.facts import before_and_after
+from onnxprune.report.gates import found_text, margin
 from onnxprune.report.page import numbers
 from onnxprune.report.page.markup import Content, Markup, join, tag
 from onnxprune.report.page.section import Section, folded, missing, paragraphs, table
-from onnxprune.report.schema import BudgetRecord, Report
+from onnxprune.report.schema import BudgetRecord, GateRecord, Report
 
 __all__ = ["figures_section"]
 
@@ -35,18 +36,24 @@ def _parts(report: Report) -> Iterator[Markup | None]:
     if report.gates:
         yield table(
             "Gates",
-            ("gate", "found", ""),
+            ("gate", "found", "off by", ""),
             (
                 (
                     gate.gate.replace(">=", " ≥ ").replace("<=", " ≤ "),
-                    missing() if gate.found is None else numbers.plain(gate.found),
+                    found_text(gate) if gate.where or gate.found is not None else missing(),
+                    _off(gate),
                     _judged(gate.passed, "passed", "not met"),
                 )
                 for gate in report.gates
             ),
-            words=(2,),
+            words=(3,),
         )
     yield _checks(report)
+
+
+def _off(gate: GateRecord) -> Content:
+    off = margin(gate)
+    return None if gate.passed or off is None else numbers.plain(off)
 
 
 def _budget(record: BudgetRecord) -> tuple[Content, ...]:
