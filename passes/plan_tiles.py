@@ -36,6 +36,7 @@ from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sit
 from onnxprune.passes.entry_worth import entry_worth
 from onnxprune.passes.open_search import Ground
 from onnxprune.passes.score_tiles import TileLevels, level_name
+from onnxprune.passes.time_tiles import TileGains
 from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, packed_size, search
 from onnxprune.tiles.arrays import Floats
 from onnxprune.tiles.blocks import fit_block
@@ -116,6 +117,8 @@ class PlanTiles(Pass):
         """
         view, slim = take_free_orders(bench), bench.take("slim", Model)
         layers = self._layers(bench, view, slim)
+        if not layers:
+            return {"tile_allocation": Allocation({}, {}, {}), "free_orders": view, "plan": bench.take("plan", Plan)}
         matrices, unit = entry_worth(bench, slim, [layer.site for layer in layers], self.saliency, self.seed)
         earlier = bench.find("tiling", Tiling)
         permute = self.permute and earlier is None
@@ -177,12 +180,47 @@ class PlanTiles(Pass):
                 f"No weight of this model can be cut into tiles. {'; '.join(reasons[:_SHOWN]) or 'There are none'}"
                 f"{more}. Use --pattern channels."
             )
+        found = self._worthwhile(bench, view, found, refused)
         if refused:
             counts = Counter(refused.values()).most_common()
             shown = "; ".join(f"{why} ({count})" for why, count in counts[:_SHOWN])
             more = f"; and {len(counts) - _SHOWN} more reasons" if len(counts) > _SHOWN else ""
             bench.note(f"{len(refused)} of {len(refused) + len(found)} layers stay whole: {shown}{more}.")
         return found
+
+    def _worthwhile(
+        self, bench: Bench, view: FreeOrders, layers: list[_Layer], refused: dict[str, str]
+    ) -> list[_Layer]:
+        """Returns the layers that tiles make faster, as far as that was timed; fills in why others stay whole.
+
+        All of them where the faster ones alone would have to give up more than twice of what was timed.
+        """
+        gains = bench.find("tile_gains", TileGains)
+        slower = {} if gains is None else gains.slower
+        faster = [layer for layer in layers if layer.site.node not in slower]
+        if gains is None or len(faster) == len(layers):
+            return layers
+        if bench.find("tile_levels", TileLevels) is None:
+            if not self._carries(bench, view, faster, gains.density / 2):
+                bench.note(
+                    f"Tiles make {len(faster)} of {len(layers)} layers faster here, too few to carry the budget: "
+                    "they go from all layers, and those that are computed dense in the end keep all of their MACs. "
+                    "--pattern channels or both keeps to the budget."
+                )
+                return layers
+        elif not faster:
+            bench.note("No layer is computed faster in tiles here: channels alone meet the budget.")
+        refused |= {layer.site.node: slower[layer.site.node] for layer in layers if layer.site.node in slower}
+        return faster
+
+    def _carries(self, bench: Bench, view: FreeOrders, layers: list[_Layer], density: float) -> bool:
+        """Returns whether the budgets are met when layers keep a share of their blocks, and all others everything."""
+        if not layers:
+            return False
+        scores = {layer.site.node: np.ones(layer.blocks) for layer in layers}
+        table, limits = self._problem(bench, view, layers, scores, "share").limited
+        kept = np.array([max(1.0, density * layer.blocks) for layer in layers])
+        return bool((table.cost(kept) <= limits).all())
 
     def _problem(
         self,

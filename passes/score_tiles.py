@@ -1,8 +1,8 @@
 """score_tiles: what tiles of weights are worth beside channels, where both share one budget.
 
-Each weight that can be cut is a group of as many members as it has blocks of inputs
-(`onnxprune.tiles.levels`), in the order in which its channels stand; `plan_tiles` puts them in a better one.
-What it costs is its share of the model times the share of blocks that it keeps.
+Each weight that can be cut, and that tiles make faster as far as that was timed (`time_tiles`), is a group of as
+many members as it has blocks of inputs (`onnxprune.tiles.levels`), in the order in which its channels stand;
+`plan_tiles` puts them in a better one. What it costs is its share of the model times the share of blocks that it keeps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from onnxprune.criteria import Scores
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, find_tile_sites
 from onnxprune.passes.entry_worth import entry_worth
+from onnxprune.passes.time_tiles import TileGains
 from onnxprune.tiles import BalancedTiles, block_sums
 from onnxprune.tiles.arrays import Floats
 from onnxprune.tiles.blocks import fit_block
@@ -97,7 +98,9 @@ class ScoreTiles(Pass):
     def run(self, bench: Bench) -> Mapping[str, Any]:
         """Scores."""
         working, analysis = bench.take("working", Model), bench.take("analysis", Analysis)
-        fitting = [(site, self._fit(site)) for site in find_tile_sites(analysis).sites]
+        gains = bench.find("tile_gains", TileGains)
+        slower = {} if gains is None else gains.slower
+        fitting = [(site, self._fit(site)) for site in find_tile_sites(analysis).sites if site.node not in slower]
         sites = [(site, block) for site, block in fitting if not isinstance(block, str)]
         matrices, unit = entry_worth(bench, working, [site for site, _ in sites], self.saliency, self.seed)
         weights, worth, groups = working.initializers(), {}, []

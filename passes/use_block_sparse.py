@@ -35,7 +35,7 @@ from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_prov
 from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
 from onnxprune.runtime.providers import CPU
 
-__all__ = ["LayerForm", "UseBlockSparse"]
+__all__ = ["LayerForm", "UseBlockSparse", "best_form"]
 
 _FIXED: Mapping[When, Form] = {
     "always": "kernel",
@@ -122,7 +122,7 @@ class UseBlockSparse(Pass):
         feeds = timing_feeds(bench, slim, self.seed)
         options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
         timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
-        alone = [_best(proto, layer, timing, options.provider) for layer in layers]
+        alone = [best_form(proto, layer, timing, options.provider) for layer in layers]
         expanded = [_fixed(proto, layer, "densify") for layer in layers]
         plans = {_CHOSEN: alone, _DENSIFY: expanded}
         written = {name: _written(slim, proto, forms) for name, forms in plans.items()}
@@ -146,8 +146,15 @@ class UseBlockSparse(Pass):
         ], written.get(kept, slim)
 
 
-def _best(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming, provider: str) -> LayerForm:
-    """Returns a layer in the form that is fastest alone."""
+def best_form(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming, provider: str) -> LayerForm:
+    """Returns a layer in the form that is fastest alone.
+
+    Args:
+        proto: The model.
+        layer: The layer.
+        timing: Times the layers of this model.
+        provider: Of the session that it is timed in.
+    """
     obstacles = {form: form_obstacle(proto, layer, form) for form in FORMS}
     # on a device the kernels do not cover every layer, so that they are asked about this one
     asked = write_forms(proto, [(layer, "kernel")]) if provider != CPU and not obstacles["kernel"] else None

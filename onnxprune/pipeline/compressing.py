@@ -46,6 +46,7 @@ from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.score_channels import ScoreChannels
 from onnxprune.passes.score_tiles import ScoreTiles
 from onnxprune.passes.share_plan import SharePlan
+from onnxprune.passes.time_tiles import TimeTiles
 from onnxprune.passes.use_block_sparse import UseBlockSparse
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
@@ -202,11 +203,13 @@ def _decide(
     recipe: Recipe, phase: Phase, options: Mapping[str, Any], known: AbstractSet[str] = frozenset()
 ) -> list[Pass]:
     """The passes of one phase that end with a plan."""
+    timed_tiles = [] if "tile_gains" in known else _time_tiles(recipe)
     if recipe.pattern == "tiles":
-        return [KeepEverything()]
+        return [*timed_tiles, KeepEverything()]
     allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
     timed = recipe.latency is not None and "latency_plan" not in known
     return [
+        *timed_tiles,
         *(
             []
             if "scores" in known and phase.number == 1
@@ -223,6 +226,14 @@ def _decide(
             else []
         ),
     ]
+
+
+def _time_tiles(recipe: Recipe) -> list[Pass]:
+    """The pass that asks which layers tiles make faster, where that decides how they are computed."""
+    if recipe.pattern == "channels" or recipe.n_of_m is not None or recipe.block_sparse != "auto":
+        return []
+    shared, block = recipe.pattern == "both", recipe.block_option
+    return [TimeTiles(recipe.budgets, shared, block, recipe.provider, recipe.threads, recipe.seed)]
 
 
 def _cut(recipe: Recipe) -> list[Pass]:

@@ -240,9 +240,14 @@ def test_a_packed_model_is_read_again_like_any_other(model):
 @pytest.mark.slow
 def test_what_is_packed_is_what_is_faster(model):
     report = _compress(model, block_sparse="auto").report
-    notes = [note for note in report["notes"] if "tiled layers" in note]
-    assert notes
-    assert any("block-sparse operators" in note or "stay dense" in note for note in notes)
+    assert report["tiles"]
+    for tile in report["tiles"]:
+        ratios = {form["form"]: form["ratio"] for form in tile["forms"]}
+        assert set(ratios) <= {"kernel", "body", "densify"}
+        if tile["form"] in ("kernel", "body"):
+            assert ratios[tile["form"]] <= 1 / 0.98
+        else:
+            assert tile["reason"]
 
 
 def test_another_order_of_channels_is_part_of_the_certificate(model):
