@@ -156,7 +156,7 @@ class ValidateModel(Pass):
         try:
             return evaluate(sessions, batches, output=output, metric=metric)
         except ModelError as error:
-            bench.note(f"Accuracy was not measured. {error} Or give a metric of your own.")
+            bench.note(f"Accuracy was not measured. {error}")
             return None
 
     @staticmethod

@@ -178,7 +178,7 @@ def _no_classes(outputs: Mapping[str, AnyArray], n: int) -> str:
     shapes = ", ".join(f"{name} {a.dtype} {list(a.shape)}" for name, a in outputs.items())
     return (
         f"Accuracy needs one floating output [rows, classes] with {n} rows, or one that has the labels' shape and an "
-        f"axis of classes; the model gives {shapes}. Name the output that holds the logits."
+        f"axis of classes; the model gives {shapes}. Give labels that fit an output, or a metric of your own."
     )
 
 
