@@ -9,6 +9,7 @@ from pathlib import Path
 from sources import ROOT, imports_in, parsed, sources
 
 _ABOVE_RUNTIME = (
+    "adapters",
     "cli",
     "pipeline",
     "recipe",
