@@ -18,7 +18,7 @@ from onnxprune.recipe.fields import Channels
 __all__ = ["Options", "check_gates", "check_images", "is_callable", "toml_options"]
 
 _ARGUMENTS = ("model", "original", "slim")
-_PATHS = ("model", "slim", "teacher", "out", "data", "eval_data", "val_data", "run_dir", "report")
+_PATHS = ("model", "slim", "teacher", "out", "data", "eval_data", "val_data", "run_dir", "report", "plan")
 
 
 class Options(BaseModel):
