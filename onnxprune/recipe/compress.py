@@ -19,33 +19,43 @@ from onnxprune.criteria.base import Normalize, Reduce
 from onnxprune.recipe.fields import Align, ModelSource, PlanSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
 
-__all__ = ["LEARNING", "CompressKeywords", "Recipe"]
+__all__ = ["LEARNING", "CarryingKeywords", "CompressKeywords", "DecidingKeywords", "Recipe"]
 
 _SCRATCH_WARMUP = 0.2
 _SCRATCH_RAMP = 0.7
 
 
-class CompressKeywords(TrainingKeywords, total=False):
-    """The further keywords of `onnxprune.compress`; see `Recipe`."""
+class DecidingKeywords(TrainingKeywords, total=False):
+    """The further keywords of `onnxprune.plan`; see `Recipe`."""
 
     criterion_reduce: str
     criterion_normalize: str
-    phases: int
-    iteration: str
-    dense_epochs: int
     search_epochs: float
     search_constraint: str
     search_masks: str
-    search_carry: bool
-    from_scratch: bool
-    recover: bool
     pattern: str
     block: str
     saliency: str
     permute: bool
+
+
+class CarryingKeywords(TrainingKeywords, total=False):
+    """The further keywords of `onnxprune.apply`; see `Recipe`."""
+
+    recover: bool
     block_sparse: str
-    plan: str | os.PathLike[str] | Plan
     other_weights: bool
+
+
+class CompressKeywords(DecidingKeywords, CarryingKeywords, total=False):
+    """The further keywords of `onnxprune.compress`; see `Recipe`."""
+
+    phases: int
+    iteration: str
+    dense_epochs: int
+    search_carry: bool
+    from_scratch: bool
+    plan: str | os.PathLike[str] | Plan
 
 
 class Recipe(TrainingFields):
