@@ -55,7 +55,7 @@ def _both(model, deciding, after):
     [
         {"flops": 0.5},
         {"flops": 0.5, "params": 0.7, "criterion": "magnitude_l1", "allocator": "greedy", "align": 1, "seed": 3},
-        {"size": "1.5kB", "memory": 0.9, "allocator": "uniform"},
+        {"flops": None, "size": "1.5kB", "memory": 0.9, "allocator": "uniform"},
     ],
     ids=["flops", "criterion and allocator", "figures with units"],
 )
@@ -255,7 +255,9 @@ def test_plans_that_cannot_be_made_are_refused(model, options, message):
 
 def test_a_recipe_for_compress_serves_planning_and_carrying_out(model):
     recipe = model.with_name("recipe.toml")
-    recipe.write_text('model = "net.onnx"\nflops = 0.5\ncriterion = "magnitude_l1"\nout = "slim.onnx"\ngates = ["macs_ratio<=0.5"]\n')
+    recipe.write_text(
+        'model = "net.onnx"\nflops = 0.5\ncriterion = "magnitude_l1"\nout = "slim.onnx"\ngates = ["macs_ratio<=0.5"]\n'
+    )
     onnxprune.compress(recipe=recipe)
     expected = model.with_name("slim.onnx").read_bytes()
     plan = onnxprune.plan(recipe=recipe, out=model.with_name("plan.json"))
@@ -286,7 +288,7 @@ def test_a_stopped_run_goes_on_with_its_plan_and_no_other(model):
 
     with pytest.raises((KeyboardInterrupt, onnxprune.OnnxPruneError)):
         _apply(model, **after, on_event=stop)
-    model.with_name("other.json").write_text(replace(plan, kept={n: (0,) for n in plan.kept}).to_json())
+    model.with_name("other.json").write_text(replace(plan, kept=dict.fromkeys(plan.kept, (0,))).to_json())
     with pytest.raises(InputError, match="had other options"):
         _apply(model, model.with_name("other.json"), **after, resume=True)
     seen = []
