@@ -11,9 +11,7 @@ from rich.text import Text
 
 from onnxprune.core.plan import Plan
 from onnxprune.core.tiling import CutLayer, TiledLayer
-from onnxprune.cost.human import human_cost, percent
-from onnxprune.report.schema import GroupRecord
-from onnxprune.report.terminal import groups_table
+from onnxprune.cost.human import human_cost, human_number, percent
 
 __all__ = ["render_plan"]
 
@@ -31,7 +29,7 @@ def render_plan(plan: Plan, path: Path | None, *, verbose: bool = False) -> Rend
     """
     parts: list[RenderableType] = [_costs(plan)]
     if any(len(plan.kept[name]) < size for name, size in plan.sizes.items()) or not plan.tiling.layers:
-        parts.append(groups_table(_groups(plan), verbose=verbose))
+        parts.append(_groups(plan, verbose=verbose))
     if plan.tiling.layers:
         parts.append(_tiles(plan, verbose=verbose))
     if path is not None:
@@ -40,20 +38,16 @@ def render_plan(plan: Plan, path: Path | None, *, verbose: bool = False) -> Rend
 
 
 def _costs(plan: Plan) -> Table:
-    table = Table(title=Text("What the plan costs", style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
-                  pad_edge=False)  # fmt: skip
-    table.add_column("", overflow="fold")
-    for column in ("original", "planned", "share", "allowed", "used"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = _table("What the plan costs", "", "original", "planned", "share", "allowed", "used")
     budgets = {budget.resource: budget for budget in plan.budgets}
     for resource, cost in plan.costs.items():
         limit = budgets[resource].limit(cost.original) if resource in budgets else None
         cells = (
             _CALLED[resource],
-            human_cost(resource, cost.original),
-            human_cost(resource, cost.planned),
+            _amount(resource, cost.original),
+            _amount(resource, cost.planned),
             percent(cost.planned / cost.original) if cost.original else "–",
-            "–" if limit is None else human_cost(resource, limit),
+            "–" if limit is None else _amount(resource, limit),
             "–" if not limit else percent(cost.planned / limit),
         )
         table.add_row(*map(Text, cells))
@@ -63,24 +57,37 @@ def _costs(plan: Plan) -> Table:
     return table
 
 
-def _groups(plan: Plan) -> list[GroupRecord]:
-    return [
-        GroupRecord(name=name, size=size, kept=len(plan.kept[name]), approximate=plan.approximate.get(name, ""))
-        for name, size in plan.sizes.items()
-    ]
+def _amount(resource: str, value: float) -> str:
+    """Returns a cost under a row that names its unit."""
+    return human_number(value) if resource in ("flops", "params") else human_cost(resource, value)
+
+
+def _groups(plan: Plan, *, verbose: bool) -> Table:
+    rows = [(name, len(plan.kept[name]), size, "") for name, size in plan.sizes.items()]
+    return _kept("Channels kept", ("group", "kept", "of", "share"), rows, verbose=verbose)
 
 
 def _tiles(plan: Plan, *, verbose: bool) -> Table:
-    layers = plan.tiling.layers
-    table = Table(title=Text("Tiles kept", style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    for column in ("kept", "of", "share", "block"):
+    rows = [(layer.node, *_cut(layer)) for layer in plan.tiling.layers]
+    return _kept("Tiles kept", ("layer", "kept", "of", "share", "block"), rows, verbose=verbose)
+
+
+def _kept(title: str, columns: tuple[str, ...], rows: list[tuple[str, int, int, str]], *, verbose: bool) -> Table:
+    """Returns a row for each of (name, kept, of how many, form of the cut); columns without a title are left out."""
+    table = _table(title, *columns)
+    for name, kept, size, form in rows if verbose else rows[:_FOLD]:
+        cells = (name, str(kept), str(size), percent(kept / size), form)
+        table.add_row(*map(Text, cells[: len(columns)]))
+    if not verbose and len(rows) > _FOLD:
+        table.add_row(Text(f"… and {len(rows) - _FOLD} more, with -v"), style="dim")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
-    for layer in layers if verbose else layers[:_FOLD]:
-        kept, blocks, block = _cut(layer)
-        table.add_row(*map(Text, (layer.node, str(kept), str(blocks), percent(kept / blocks), block)))
-    if not verbose and len(layers) > _FOLD:
-        table.add_row(Text(f"… and {len(layers) - _FOLD} more"), "", "", "", "", style="dim")
     return table
 
 

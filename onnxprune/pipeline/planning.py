@@ -33,11 +33,12 @@ def plan(recipe: Planning, on_event: EventHandler = ignore_events) -> Plan:
     out, (phase,), options = recipe.out_path, recipe.turns, lasting_options(recipe)
     if out is not None:
         check_place(out)
-    bench = Bench(on_event=on_event)
-    run_passes([ImportModel(recipe.model), *analysing(recipe), *deciding(recipe, phase, options)], bench)
-    if recipe.pattern != "channels":
-        run_passes([PruneChannels(), *choosing_tiles(recipe, phase, options)], bench)
+    team, bench = workers(), Bench(on_event=on_event)
+    with team.watched():
+        run_passes([ImportModel(recipe.model), *analysing(recipe), *deciding(recipe, phase, options)], bench)
+        if recipe.pattern != "channels":
+            run_passes([PruneChannels(), *choosing_tiles(recipe, phase, options)], bench)
     found = bench.take("plan", Plan)
-    if out is not None and workers().first:
+    if out is not None and team.first:
         write_text(out, found.to_json())
     return found
