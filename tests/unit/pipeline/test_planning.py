@@ -105,8 +105,7 @@ def test_planned_costs_are_those_of_the_model_that_comes_out(model, options):
     report = _apply(model, **after).report
     assert plan.costs["flops"].original == report["before"]["macs"]
     assert plan.costs["flops"].planned == pytest.approx(report["after"]["macs"])
-    # a packed weight comes with the places of its blocks, which are no parameters of the plan
-    assert plan.costs["params"].planned == pytest.approx(report["after"]["params"], rel=0.0 if not after else 0.05)
+    assert plan.costs["params"].planned == pytest.approx(report["after"]["params"], rel=1e-9)
     for record in report["budgets"]:
         assert plan.costs[record["resource"]].planned == pytest.approx(record["reached"])
         assert record["met"]
