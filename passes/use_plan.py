@@ -33,16 +33,14 @@ class UsePlan(Pass):
         plan: The plan.
         source: Where it was read, as messages name it.
         budgets: Bounds that it has to keep to; what was asked when it was made is not held against it.
-        other_weights: Whether it may have been made for another file, as long as groups and sizes are the same.
     """
 
     plan: Plan
     source: str = "the plan"
     budgets: Sequence[Budget] = ()
-    other_weights: bool = False
 
     name = "use_plan"
-    needs = ("original", "original_costs", "model", "analysis", "shapes")
+    needs = ("original_costs", "model", "analysis", "shapes")
     gives = ("plan", "allocation")
     edits = ("free_orders",)
 
@@ -50,11 +48,10 @@ class UsePlan(Pass):
         """Checks.
 
         Raises:
-            InputError: when the plan was made for another file, or does not fit the model.
+            InputError: when the plan does not fit the model.
             BudgetError: when it costs more than a budget allows.
         """
         analysis, model = bench.take("analysis", Analysis), bench.take("model", Model)
-        self._check_file(bench)
         plan = self._fitted(analysis)
         tiles: Mapping[str, Any] = {}
         if plan.tiling.layers:
@@ -68,21 +65,6 @@ class UsePlan(Pass):
                 raise BudgetError(self._too_much(resource, costs[resource], limit))
         counts = {name: len(kept) for name, kept in plan.kept.items()}
         return {"plan": plan, "allocation": Allocation(counts, costs, limits), **tiles}
-
-    def _check_file(self, bench: Bench) -> None:
-        found = bench.take("original", Model)
-        if found.sha256 == self.plan.model_sha256:
-            return
-        if not self.other_weights:
-            raise self._misfit(
-                f"it was made for a model whose SHA-256 is {_short(self.plan.model_sha256)}, and that of "
-                f"{found.path or 'the model given'} is {_short(found.sha256)}. Give the model that it was made for, or "
-                "add --other-weights if this is the same net with other weights."
-            )
-        bench.note(
-            f"The plan was made for another file (SHA-256 {_short(self.plan.model_sha256)}), whose groups and sizes "
-            "are the same: the channels that go were chosen by the weights in that file."
-        )
 
     def _fitted(self, analysis: Analysis) -> Plan:
         """Returns the plan of the model's groups; frozen axes that it names as whole are left out."""
@@ -140,10 +122,6 @@ class UsePlan(Pass):
             f"{percent(cost / limit)} of the {human_cost(resource, limit)} that are allowed. Leave the budget out, or "
             "make another plan for it."
         )
-
-
-def _short(digest: str) -> str:
-    return f"{digest[:12]}…" if digest else "unknown"
 
 
 def _listed(kind: str, names: Mapping[str, Any] | Sequence[str]) -> str:

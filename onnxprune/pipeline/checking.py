@@ -70,9 +70,9 @@ def check_recipe(path: Path, model: str | None = None) -> CheckedRecipe:
     missing = [*_missing(first, given), *(problem for recipe in recipes for problem in _unwritable(recipe))]
     if missing:
         raise InputError(f"Recipe {path}: {' '.join(dict.fromkeys(missing))}")
-    followed(first)
+    planned = followed(first)
     if "model" in given:
-        run_passes([ImportModel(first.model)], Bench())
+        run_passes([ImportModel(first.model), *([] if planned is None else [planned.match()])], Bench())
     told = {name: given[name] if curve is not None and name in RESOURCES else getattr(first, name) for name in given}
     return CheckedRecipe(
         str(path), {name: option_text(_plain(value)) for name, value in told.items()}, tuple(left_open), _notes(first)

@@ -43,7 +43,7 @@ from onnxprune.pipeline.words import (
     budgets_text,
     check_place,
     command_line,
-    lasting_options,
+    deciding_options,
     recipe_digest,
     recipe_options,
 )
@@ -93,7 +93,8 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     )
     with failures_reported(asked, bench, records, watch, begun="analysis"):
         if not given:
-            run_passes([ImportModel(recipe.model)], bench, records)
+            match = [] if planned is None else [planned.match()]
+            run_passes([ImportModel(recipe.model), *match], bench, records)
         report = _run(recipe, asked, bench, records, planned, known=bool(given))
     if report is None:
         return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
@@ -129,13 +130,13 @@ def _run(
         for phase in recipe.turns:
             # what a search left in the weights is not kept with its decision: it is done again, to the same end
             decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
-            lasting = lasting_options(recipe)
+            decided_by = deciding_options(recipe)
             choose: list[Pass]
             if planned is not None:
                 choose = [planned.use()]
             else:
-                known_by_now = set(bench.artifacts)
-                choose = [RecallDecision(decided)] if decided else deciding(recipe, phase, lasting, known_by_now)
+                there = set(bench.artifacts)
+                choose = [RecallDecision(decided)] if decided else deciding(recipe, phase, decided_by, there)
             run_passes([*_carry(recipe, phase), *choose, *_cut(recipe)], bench, records)
             _keep_decision(folder, phase, bench)
             if recipe.pattern == "channels":
@@ -145,7 +146,7 @@ def _run(
                     choose = [CheckTiles(planned.source)] if planned.plan.tiling.layers else []
                 else:
                     tiled = bool(bench.take("plan", Plan).tiling.layers)
-                    choose = [] if tiled else choosing_tiles(recipe, phase, lasting)
+                    choose = [] if tiled else choosing_tiles(recipe, phase, decided_by)
                 run_passes([*choose, PruneTiles(recipe.seed), *_recover(recipe)], bench, records)
                 _keep_decision(folder, phase, bench)
             run_passes(_retrain(recipe, phase), bench, records)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxprune.core.budget import Budget
 from onnxprune.core.plan import Plan, read_plan
+from onnxprune.passes.match_plan import MatchPlan
 from onnxprune.passes.use_plan import UsePlan
 from onnxprune.pipeline.words import command_line
 from onnxprune.recipe import Recipe, follow
@@ -36,7 +37,11 @@ class Followed:
 
     def use(self) -> UsePlan:
         """Returns the pass that takes the place of deciding."""
-        return UsePlan(self.plan, self.source, self.bounds, self.recipe.other_weights)
+        return UsePlan(self.plan, self.source, self.bounds)
+
+    def match(self) -> MatchPlan:
+        """Returns the pass that follows the import of the model."""
+        return MatchPlan(self.plan, self.source, self.recipe.other_weights)
 
     def record(self) -> PlanRecord:
         """Returns what the report says of the plan."""

@@ -9,7 +9,7 @@ from onnxprune.core.stage import Bench
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.pipeline.deciding import analysing, choosing_tiles, deciding
-from onnxprune.pipeline.words import check_place, lasting_options
+from onnxprune.pipeline.words import check_place, deciding_options
 from onnxprune.recipe.planning import Planning
 from onnxprune.report.write import write_text
 from onnxprune.train.workers import workers
@@ -30,7 +30,7 @@ def plan(recipe: Planning, on_event: EventHandler = ignore_events) -> Plan:
         BudgetError: when the budgets cannot be met.
         OnnxPruneError: when the user can act on it.
     """
-    out, (phase,), options = recipe.out_path, recipe.turns, lasting_options(recipe)
+    out, (phase,), options = recipe.out_path, recipe.turns, deciding_options(recipe)
     if out is not None:
         check_place(out)
     team, bench = workers(), Bench(on_event=on_event)

@@ -23,6 +23,7 @@ __all__ = [
     "budgets_text",
     "check_place",
     "command_line",
+    "deciding_options",
     "lasting_options",
     "model_source",
     "option_text",
@@ -40,22 +41,8 @@ def recipe_options(recipe: Options) -> dict[str, Any]:
 
 _PLACES = ("model", "slim", "teacher", "out", "report", "run_dir", "resume", "checkpoint_seconds", "plan")
 _SOURCES = ("data", "eval_data", "val_data")
-_AFTER = frozenset(
-    (
-        "batches",
-        "block_sparse",
-        "compile",
-        "device",
-        "eval_data",
-        "gates",
-        "other_weights",
-        "profile",
-        "provider",
-        "recover",
-        "threads",
-    )
-)
-"""Options that no plan depends on, but for what is timed."""
+_AFTER = ("batches", "block_sparse", "compile", "device", "eval_data", "gates", "other_weights", "profile", "recover")
+_TIMED = ("provider", "threads")
 
 
 def lasting_options(recipe: Options) -> dict[str, Any]:
@@ -86,7 +73,17 @@ def recipe_digest(recipe: Options, plan: Plan | None = None) -> str:
 
 
 def _leads_to(options: Mapping[str, Any], plan: Plan) -> bool:
-    return plan.as_decided and all(name in _AFTER or plan.options.get(name) == value for name, value in options.items())
+    return plan.as_decided and all(plan.options.get(name) == value for name, value in _deciding(options).items())
+
+
+def deciding_options(recipe: Options) -> dict[str, Any]:
+    """Returns the options that a plan depends on, as JSON values; those of a provider where something is timed."""
+    return _deciding(lasting_options(recipe))
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    idle = _AFTER if options.get("latency") is not None else (*_AFTER, *_TIMED)
+    return {name: value for name, value in options.items() if name not in idle}
 
 
 def option_text(value: Any) -> Any:

@@ -120,9 +120,10 @@ def follow(recipe: Recipe, plan: Plan, source: str) -> Recipe:
         usual, given = Recipe.model_fields[name].default, getattr(recipe, name)
         told[name] = plan.options.get(name, usual)
         if given not in (usual, told[name]):
-            flag = f"--{name.replace('_', '-')}"
-            said = flag if given is True else f"{flag} {given}"
-            raise UsageError(f"{said}: {source} was made with {told[name]}. Leave it out, or make another plan.")
+            flag, switch = name.replace("_", "-"), isinstance(given, bool)
+            said = f"--{'' if given else 'no-'}{flag}" if switch else f"--{flag} {given}"
+            made = "without it" if switch else f"with {told[name]}"
+            raise UsageError(f"{said}: {source} was made {made}. Leave it out, or make another plan.")
     if plan.tiling.layers and told["pattern"] == "channels":
         told["pattern"] = "tiles"
     told["approximate"] = bool(told["approximate"] or plan.approximate)

@@ -14,6 +14,7 @@ import pytest
 from bridging import convnet
 from click.testing import CliRunner
 
+import onnxprune
 from onnxprune.cli.compress import compress
 from onnxprune.cli.main import cli
 from onnxprune.cli.recipe_file import recipe_text
@@ -173,6 +174,17 @@ def test_a_recipe_out_of_order_says_what_is_wrong(written, net, text, code, mess
     assert outcome.stdout == ""
     said = " ".join(outcome.stderr.split())
     assert all(message in said for message in messages), said
+
+
+def test_a_plan_for_another_model_is_found(written, net):
+    onnxprune.plan(net, flops=0.5, out=net.with_name("plan.json"))
+    path = written('model = "net.onnx"\nplan = "plan.json"\n')
+    assert _run("--check", path).exit_code == 0
+    onnx.save(convnet(seed=5), net)
+    outcome = _run("--check", path)
+    assert outcome.exit_code == 1
+    assert "--other-weights" in outcome.stderr
+    assert _run("--check", written('model = "net.onnx"\nplan = "plan.json"\nother_weights = true\n')).exit_code == 0
 
 
 def test_checking_runs_nothing_and_leaves_nothing(written, net):

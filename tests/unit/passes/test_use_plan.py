@@ -15,6 +15,7 @@ from onnxprune.core.stage import Bench
 from onnxprune.core.tiling import Tiling
 from onnxprune.passes.check_tiles import CheckTiles
 from onnxprune.passes.import_model import ImportModel
+from onnxprune.passes.match_plan import MatchPlan
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.use_plan import UsePlan
 from onnxprune.pipeline.deciding import analysing
@@ -92,10 +93,13 @@ def test_groups_that_do_not_fit_are_named(analysed, plan, changed, message):
 
 
 def test_another_file_is_told_by_its_hash(analysed, plan):
+    bench, other = Bench({"original": analysed["original"]}), replace(plan, model_sha256="abcdef" * 10)
+    run_passes([MatchPlan(plan)], bench)
     with pytest.raises(InputError, match=r"SHA-256 is abcdefabcdef…, and that of the model given is [0-9a-f]{12}…"):
-        _use(analysed, replace(plan, model_sha256="abcdef" * 10))
-    bench = _use(analysed, replace(plan, model_sha256=""), other_weights=True)
-    assert any("was made for another file (SHA-256 unknown)" in note for note in bench.notes)
+        run_passes([MatchPlan(other)], bench)
+    assert bench.notes == []
+    run_passes([MatchPlan(replace(plan, model_sha256=""), other_weights=True)], bench)
+    assert "was made for another file (SHA-256 unknown)" in bench.notes[0]
 
 
 def test_a_budget_that_the_plan_exceeds_is_told_with_what_is_left(analysed, plan):

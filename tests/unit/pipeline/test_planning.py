@@ -145,6 +145,7 @@ def test_a_model_is_known_by_its_plan_where_options_alone_do_not_lead_to_it(mode
     changed = recipe_of("b.onnx", replace(plan, kept={**plan.kept, name: (0,)}))
     other_seed = recipe_of("c.onnx", replace(plan, options={**plan.options, "seed": 5}).signed())
     assert len({decided.recipe, changed.recipe, other_seed.recipe}) == 3
+    assert other_seed.budgets == "flops 0.5"
     assert changed.budgets == ""
 
 
@@ -216,13 +217,14 @@ def test_a_plan_for_another_file_is_refused_unless_that_is_meant(model):
     ("options", "message"),
     [
         ({"criterion": "taylor"}, r"--criterion taylor: .*plan\.json was made with auto"),
-        ({"approximate": True}, r"--approximate: .* was made with False"),
+        ({"approximate": True}, r"--approximate: .*plan\.json was made without it"),
+        ({"permute": False}, r"--no-permute: .*plan\.json was made without it"),
         ({"latency": 0.5}, "--latency is measured"),
         ({"phases": 2} | TRAINED | {"epochs": 2}, "--phases 2 does not go with a plan"),
         ({"search_carry": True} | TRAINED, "--search-carry does not go with a plan"),
         ({"flops": "0.5,0.3"}, "A plan is one point"),
     ],
-    ids=["criterion", "approximate", "latency", "phases", "carry", "curve"],
+    ids=["criterion", "approximate", "permute", "latency", "phases", "carry", "curve"],
 )
 def test_options_that_contradict_a_plan_are_refused(model, options, message):
     _halved(model)
@@ -274,6 +276,16 @@ def test_the_plan_of_a_run_folder_is_one_like_any_other(model):
     assert _halved(model).to_json() == plan.to_json()
     _apply(model, folder / "plan.json")
     assert model.with_name("slim.onnx").read_bytes() == expected
+
+
+def test_the_plan_that_several_phases_ended_with_is_cut_at_once(model):
+    folder, given = model.with_name("run"), TRAINED | {"epochs": 2, "phases": 2, "allocator": "global", "flops": 0.5}
+    phased = onnxprune.compress(model, **given, out=model.with_name("slim.onnx"), run_dir=folder)
+    result = _apply(model, folder / "plan.json", out=model.with_name("again.onnx"))
+    assert result.plan.kept == phased.plan.kept
+    assert result.report["after"]["macs"] == phased.report["after"]["macs"]
+    found, before = (pipeline.show(path).provenance for path in (result.path, phased.path))
+    assert found.recipe != before.recipe
 
 
 def test_a_stopped_run_goes_on_with_its_plan_and_no_other(model):
