@@ -4,6 +4,8 @@
 
     onnxprune.inspect("resnet.onnx")                                   # what can go, what cannot, and why
     onnxprune.compress("resnet.onnx", flops=0.4, data="train.npz")     # writes resnet.slim.onnx
+    onnxprune.plan("resnet.onnx", flops=0.4, out="plan.json")          # decides what would go, and stops there
+    onnxprune.apply("resnet.onnx", "plan.json", data="train.npz")      # carries a plan out, then as compress
     onnxprune.retrain("slim.onnx", "resnet.onnx", data="train.npz")    # trains a model as it is
     onnxprune.validate("resnet.onnx", "resnet.slim.onnx")              # parity and latency
     onnxprune.bench(("resnet.onnx", "resnet.slim.onnx"), batch=(1, 8)) # latency alone, in depth
@@ -27,18 +29,20 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from onnxprune.core.plan import Plan
     from onnxprune.core.result import Inspection, Result
     from onnxprune.recipe import Recipe
-    from onnxprune.recipe.compress import CompressKeywords
+    from onnxprune.recipe.compress import CarryingKeywords, CompressKeywords, DecidingKeywords
     from onnxprune.recipe.training import TrainingKeywords
     from onnxprune.report.schema import Report
     from onnxprune.report.timing_schema import TimingReport
 
     ModelLike = str | os.PathLike[str] | onnx.ModelProto
     BudgetLike = str | float | Sequence[str | float]
+    PlanLike = str | os.PathLike[str] | Plan
     DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
 
-__all__ = ["OnnxPruneError", "__version__", "bench", "compress", "inspect", "retrain", "validate"]
+__all__ = ["OnnxPruneError", "__version__", "apply", "bench", "compress", "inspect", "plan", "retrain", "validate"]
 
 __version__ = "0.1.0"
 _LAZY = ("bridge", "kernels")
@@ -159,6 +163,194 @@ def compress(
     curve = curve_of(merged)
     if curve is not None:
         return pipeline.trace(curve, on_event=on_event or ignore_events)
+    return pipeline.compress(Recipe.from_mapping(merged), on_event=on_event or ignore_events)
+
+
+def plan(
+    model: ModelLike | None = None,
+    *,
+    flops: str | float | None = None,
+    params: str | float | None = None,
+    size: str | float | None = None,
+    memory: str | float | None = None,
+    latency: str | float | None = None,
+    data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    allocator: str | None = None,
+    criterion: str | None = None,
+    approximate: bool | None = None,
+    align: int | str | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+    **further: Unpack[DecidingKeywords],
+) -> Plan:
+    """Returns what `compress` with these options would cut: channels and tiles that stay, and what they cost.
+
+    For a model given by path the plan is written as JSON to `out`, or to `<stem>.plan.json` in the current folder;
+    for a ModelProto it is written where `out` says. The model stays as it is.
+
+    Args:
+        model: As in `compress`.
+        flops: As in `compress`, one value; so are the other budgets.
+        params: Likewise.
+        size: Likewise.
+        memory: Likewise.
+        latency: Likewise.
+        data: Training data, to score channels and to learn keep ratios on.
+        image_mean: As in `compress`.
+        image_std: As in `compress`.
+        epochs: As in `compress`; what is trained later decides how long keep ratios learn.
+        batch_size: As in `compress`.
+        lr: As in `compress`.
+        allocator: As in `compress`.
+        criterion: As in `compress`.
+        approximate: As in `compress`.
+        align: As in `compress`.
+        provider: Where models are timed, for `latency`.
+        threads: Threads per onnxruntime session.
+        seed: Seed of everything random; the same seed gives the same plan.
+        recipe: A TOML file or a Recipe; arguments given here override it. Its `out`, `report` and `run_dir` are
+            those of another run, and are left aside.
+        out: Where the plan goes.
+        on_event: Called with progress (`onnxprune.core.events`).
+        **further: Further options (`onnxprune.recipe.Recipe`), such as `pattern` or `search_epochs`.
+
+    Raises:
+        BudgetError: when the budgets cannot be met.
+        OnnxPruneError: when the user can act on it.
+    """
+    options = {
+        "model": model,
+        "flops": flops,
+        "params": params,
+        "size": size,
+        "memory": memory,
+        "latency": latency,
+        "data": data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "allocator": allocator,
+        "criterion": criterion,
+        "approximate": approximate,
+        "align": align,
+        "provider": provider,
+        "threads": threads,
+        "seed": seed,
+        "out": out,
+        **further,
+    }
+    from onnxprune import pipeline
+    from onnxprune.recipe import Planning, planning_options
+
+    run = Planning.from_mapping(planning_options(_merge(recipe, {}), options))
+    return pipeline.plan(run, on_event or ignore_events)
+
+
+def apply(
+    model: ModelLike,
+    plan: PlanLike,
+    *,
+    flops: str | float | None = None,
+    params: str | float | None = None,
+    size: str | float | None = None,
+    memory: str | float | None = None,
+    data: DataLike | None = None,
+    eval_data: DataLike | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    gates: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool | None = None,
+    report: str | os.PathLike[str] | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_event: EventHandler | None = None,
+    **further: Unpack[CarryingKeywords],
+) -> Result:
+    """Returns the slim model that a plan describes, and its report; writes them as `compress` does.
+
+    With the options that the plan was made with, these are the bytes that `compress` gives with them.
+
+    Args:
+        model: The model that the plan was made for: a path or a ModelProto.
+        plan: A path, or what `plan` returned or `Result.plan` holds; it may have been changed.
+        flops: Bound that the plan has to keep to, as in `compress`; so are the other budgets.
+        params: Likewise.
+        size: Likewise.
+        memory: Likewise.
+        data: Training data, as in `compress`; without data nothing is retrained.
+        eval_data: As in `compress`.
+        image_mean: As in `compress`.
+        image_std: As in `compress`.
+        epochs: As in `compress`.
+        batch_size: As in `compress`.
+        lr: As in `compress`.
+        provider: As in `compress`.
+        threads: As in `compress`.
+        gates: As in `compress`.
+        seed: As in `compress`.
+        run_dir: As in `compress`.
+        resume: As in `compress`.
+        report: As in `compress`.
+        recipe: A TOML file or a Recipe; arguments given here override it. Options that contradict the plan are
+            refused.
+        out: Where the slim model goes.
+        on_event: Called with progress (`onnxprune.core.events`).
+        **further: Further options of what comes after the decision, such as `recover`, `block_sparse` or
+            `other_weights`, and of data and retraining.
+
+    Raises:
+        InputError: when the plan cannot be read, was made for another file, or does not fit.
+        BudgetError: when it keeps more than a budget allows.
+        GateError: when a gate is not met; everything is written, and the Result is its `outcome`.
+        OnnxPruneError: when the user can act on it.
+    """
+    options = {
+        "model": model,
+        "plan": plan,
+        "flops": flops,
+        "params": params,
+        "size": size,
+        "memory": memory,
+        "data": data,
+        "eval_data": eval_data,
+        "image_mean": image_mean,
+        "image_std": image_std,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "provider": provider,
+        "threads": threads,
+        "gates": gates,
+        "seed": seed,
+        "run_dir": run_dir,
+        "resume": resume,
+        "report": report,
+        "out": out,
+        **further,
+    }
+    from onnxprune import pipeline
+    from onnxprune.recipe import Recipe, curve_of
+
+    merged = _merge(recipe, options)
+    curve_of(merged)  # a plan is one point, which this says
     return pipeline.compress(Recipe.from_mapping(merged), on_event=on_event or ignore_events)
 
 

@@ -34,14 +34,12 @@ class AllocateBudget(Pass):
         budgets: What the slim model may cost; all must hold.
         allocator: Name of the allocator; "auto" is `onnxprune.allocate.preferred_allocator`'s.
         align: "auto", or the multiple that kept counts prefer.
-        options: What led here, for the plan's record.
         phase: Which phase of how many; all but the last stop on the way to the budgets.
     """
 
     budgets: tuple[Budget, ...]
     allocator: str = "auto"
     align: int | Literal["auto"] = "auto"
-    options: Mapping[str, Any] | None = None
     phase: Phase = field(default_factory=Phase)
 
     name = "allocate_budget"
@@ -123,5 +121,5 @@ class AllocateBudget(Pass):
         if searcher is not None and searcher.importances is not None:
             scores = searcher.importances
         counts = {name: allocation.kept[name] for name in analysis.sizes}
-        plan = select_channels(replace(allocation, kept=counts), scores, digest, self.options, approximate)
+        plan = select_channels(replace(allocation, kept=counts), scores, digest, approximate=approximate)
         return {"allocation": allocation, "plan": plan}

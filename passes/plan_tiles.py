@@ -29,7 +29,7 @@ from onnxprune.core.tile_options import BlockOption, Saliency
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import TiledLayer, Tiling
 from onnxprune.cost import COSTS
-from onnxprune.cost.size import element_bytes
+from onnxprune.cost.tiled import TiledCost, tiled_cost
 from onnxprune.criteria.base import Unit
 from onnxprune.graph import Model
 from onnxprune.groups import Analysis, ConcreteShapes, FreeOrders, find_tile_sites, free_orders, node_label
@@ -37,7 +37,7 @@ from onnxprune.passes.entry_worth import entry_worth
 from onnxprune.passes.open_search import Ground
 from onnxprune.passes.score_tiles import TileLevels, level_name
 from onnxprune.passes.time_tiles import TileGains
-from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, packed_size, search
+from onnxprune.tiles import BalancedTiles, Found, SearchOptions, block_sums, search
 from onnxprune.tiles.arrays import Floats
 from onnxprune.tiles.blocks import fit_block
 from onnxprune.tiles.levels import Level, entry_ranks, level_costs, level_groups, level_worth
@@ -62,9 +62,7 @@ class _Layer:
     outputs: int
     block: int
     tile: int
-    dense: Mapping[str, float]
-    each: Mapping[str, float]
-    fixed: Mapping[str, float]
+    cost: TiledCost
 
     @property
     def blocks(self) -> int:
@@ -231,13 +229,14 @@ class PlanTiles(Pass):
         unit: Unit,
     ) -> Problem:
         """Returns what the allocator is given: a group for each layer, of as many channels as it has blocks."""
-        levels = tuple(Level(layer.site.node, layer.blocks, layer.dense, layer.each) for layer in layers)
+        levels = tuple(Level(layer.site.node, layer.blocks, layer.cost.dense, layer.cost.each) for layer in layers)
         whole = {
             name: float(COSTS.get(name)().polynomial(view.analysis, bench.take("model", Model))(view.counts))
             for name in RESOURCES
         }
         costs = level_costs(
-            levels, {name: cost + sum(layer.fixed.get(name, 0.0) for layer in layers) for name, cost in whole.items()}
+            levels,
+            {name: cost + sum(layer.cost.fixed.get(name, 0.0) for layer in layers) for name, cost in whole.items()},
         )
         original = bench.find("original_costs", dict) or {}
         limits = {
@@ -275,19 +274,9 @@ def _lengths(site: TileSite, weight: gs.Constant) -> tuple[int, int]:
 
 
 def _layer(site: TileSite, weight: gs.Constant, node: gs.Node, block: tuple[int, int], macs: float) -> _Layer:
-    """Returns a weight with what it costs: dense, for each block that its tiles keep, and however many they keep."""
-    (inputs, outputs), (size, tile) = _lengths(site, weight), block
-    element, params = element_bytes(weight), float(inputs * outputs * site.taps)
-    one_block = BalancedTiles(size, tile, size / inputs)
-    one = packed_size(one_block, inputs, outputs, taps=site.taps, positions=macs / params, itemsize=element)
-    dense = {"flops": macs, "params": params, "size": params * element}
-    each = {"flops": one.macs, "params": float(one.weights), "size": one.size_bytes}
-    # a packed bias is as long as its tiles, and a packed product of matrices has one in any case
-    has_bias = len(node.inputs) > 2 and bool(node.inputs[2].name)
-    padded = -(-outputs // tile) * tile
-    longer = float(padded - outputs * has_bias) if has_bias or site.operator == "MatMul" else 0.0
-    fixed = {"params": longer, "size": longer * element}
-    return _Layer(site, inputs, outputs, size, tile, dense, each, fixed)
+    """Returns a weight with what it costs."""
+    lengths = _lengths(site, weight)
+    return _Layer(site, *lengths, *block, tiled_cost(site, weight, node, lengths, block, macs))
 
 
 def take_free_orders(bench: Bench) -> FreeOrders:

@@ -62,6 +62,10 @@ NO_DATA = (
     "No training data was given: channels were chosen by their weights alone and nothing was retrained, so expect a "
     "loss of accuracy that grows with what was removed. Give --data to retrain."
 )
+NO_DATA_WITH_PLAN = (
+    "No training data was given: what the plan drops was removed and nothing was retrained, so expect a loss of "
+    "accuracy that grows with it. Give --data to retrain."
+)
 NO_EPOCHS = "Retraining was switched off (--epochs 0): expect a loss of accuracy, even after recovery."
 
 
@@ -77,6 +81,7 @@ class WriteReport(Pass):
         seed: Seed of the run.
         records: Records of the passes so far; the manager's list, which it goes on filling.
         gates: Bounds on what was measured.
+        plan: The plan that was carried out; None for a run that decided.
     """
 
     path: Path | None
@@ -86,6 +91,7 @@ class WriteReport(Pass):
     seed: int
     records: Sequence[PassRecord] = field(default_factory=list)
     gates: Sequence[Gate] = ()
+    plan: schema.PlanRecord | None = None
 
     name = "write_report"
     needs = (
@@ -150,17 +156,19 @@ class WriteReport(Pass):
             recovery=recovery_record(bench),
             search=search_record(bench),
             training=training_record(bench),
+            plan=self.plan,
             no_training=self._no_training(bench),
             notes=tuple(bench.notes),
             passes=tuple(pass_record(r) for r in self.records),
             environment=environment(),
         )
 
-    @staticmethod
-    def _no_training(bench: Bench) -> str:
+    def _no_training(self, bench: Bench) -> str:
         if "training" in bench.artifacts:
             return ""
-        return NO_EPOCHS if "data" in bench.artifacts else NO_DATA
+        if "data" in bench.artifacts:
+            return NO_EPOCHS
+        return NO_DATA if self.plan is None else NO_DATA_WITH_PLAN
 
 
 def model_record(model: Model, path: Path | None, sha256: str | None = None) -> schema.ModelRecord:

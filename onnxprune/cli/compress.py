@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from onnxprune.cli.deciding import budget_options, carrying_options, deciding_options
 from onnxprune.cli.options import (
-    APPROXIMATE_HELP,
     DATA_HELP,
     image_options,
     output_options,
@@ -30,52 +30,20 @@ __all__ = ["compress"]
 @click.command(short_help="Prune a model to a budget, retrain it, check it, write it.")
 @click.argument("model", required=False)
 @recipe_option("--out", "Where the slim model goes. [default: <stem>.slim.onnx in the current folder]")
-@recipe_option("--flops", "Multiply-accumulates to keep at most: 0.4, 40% or 20M.", metavar="BUDGET")
-@recipe_option("--params", "Parameters to keep at most: 0.4, 40% or 1.2M.", metavar="BUDGET")
-@recipe_option("--size", "Bytes of weights to keep at most: 0.4, 40% or 800kB.", metavar="BUDGET")
-@recipe_option("--memory", "Bytes of activations at once to keep at most: 0.5, 50% or 2MB.", metavar="BUDGET")
-@recipe_option("--latency", "Time of a run to take at most, measured: 0.6, 60% or 4ms.", metavar="BUDGET")
+@budget_options
 @recipe_option("--data", f"Training data; without it nothing is retrained. {DATA_HELP}")
 @recipe_option("--eval-data", f"Evaluation data. {DATA_HELP}")
 @image_options
-@recipe_option("--allocator", "How groups share the budget: dsa, knapsack, global, ... [default: auto]")
-@recipe_option("--criterion", "How channels are scored, such as fisher or magnitude. [default: auto]")
-@recipe_option("--criterion-reduce", "How weights of one group are gathered: mean, max or sum. [default: mean]")
-@recipe_option("--criterion-normalize", "How groups compare: auto, mean, max, gaussian or none. [default: auto]")
-@recipe_option("--approximate", APPROXIMATE_HELP, switch=True)
-@recipe_option("--align", "Multiple that kept counts prefer. [default: auto]", metavar="auto|N")
+@deciding_options
 @recipe_option("--phases", "Times that pruning and retraining take turns. [default: 1]", int)
 @recipe_option("--iteration", "How budgets are approached over phases: imp, bimp or gmp. [default: imp]")
 @recipe_option("--dense-epochs", "Epochs before the first cut, for bimp. [default: 0]", int)
-@recipe_option("--search-epochs", "Passes over the data in which dsa finds keep ratios. [default: 0.5]", float)
-@recipe_option("--search-constraint", "How dsa holds budgets: elastic, projected or admm. [default: elastic]")
-@recipe_option("--search-masks", "How dsa switches channels: bernoulli or soft. [default: bernoulli]")
 @recipe_option("--search-carry", "Retrain from what the weights learned during the search. [default: off]", switch=True)
 @recipe_option(
     "--from-scratch", "Let dsa begin with fresh weights, and train on from them. [default: off]", switch=True
 )
-@recipe_option(
-    "--recover",
-    "Fit the pruned model to the original at once. [default: on]",
-    switch=True,
-    secondary="--no-recover",
-)
-@recipe_option("--pattern", "What goes: channels, tiles of weights, or both. [default: channels]")
-@recipe_option(
-    "--block",
-    "Inputs and outputs of a block of tiles, such as 16x64; or N:M, such as 2:4. [default: auto]",
-    metavar="auto|KxN|N:M",
-)
-@recipe_option("--saliency", "What entries of tiles are worth: auto, magnitude or fisher. [default: auto]")
-@recipe_option(
-    "--permute",
-    "Let channels change places so that small weights meet in the tiles that go. [default: on]",
-    switch=True,
-    secondary="--no-permute",
-)
-@recipe_option(
-    "--block-sparse", "How tiled layers are computed: auto (fastest), kernel, body, densify, never. [default: auto]"
-)
+@recipe_option("--plan", "A plan to carry out instead of deciding, as `onnxprune apply` does.", metavar="PLAN.JSON")
+@carrying_options
 @training_options
 @runtime_options
 @run_options

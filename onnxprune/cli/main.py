@@ -9,12 +9,15 @@ from __future__ import annotations
 import click
 
 from onnxprune import __version__
+from onnxprune.cli.apply import apply
 from onnxprune.cli.bench import bench
 from onnxprune.cli.build_ops import build_ops
 from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
 from onnxprune.cli.inspect import inspect
+from onnxprune.cli.plan import plan
+from onnxprune.cli.recipe import recipe
 from onnxprune.cli.report import report
 from onnxprune.cli.retrain import retrain
 from onnxprune.cli.show import show
@@ -35,7 +38,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, bench, report, show, build_ops, doctor):
+for _command in (compress, plan, apply, recipe, inspect, retrain, validate, bench, report, show, build_ops, doctor):
     cli.add_command(_command)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "image_options",
     "json_option",
     "output_options",
+    "place_options",
     "recipe_option",
     "recipe_options",
     "run_options",
@@ -107,13 +108,21 @@ def recipe_options(ctx: click.Context) -> dict[str, object]:
     return options
 
 
-def runtime_options(command: Command) -> Command:
-    """Adds --provider and --threads, and what is timed beyond one sample."""
+def place_options(command: Command) -> Command:
+    """Adds --provider and --threads."""
     provider = "Where models are checked and timed. [default: auto]"
     threads = "Threads per onnxruntime session. [default: onnxruntime's choice]"
     options = (
         recipe_option("--provider", provider, click.Choice(["auto", "cpu", "cuda"])),
         recipe_option("--threads", threads, int),
+    )
+    return _all(options, command)
+
+
+def runtime_options(command: Command) -> Command:
+    """Adds --provider and --threads, and what is timed beyond one sample."""
+    options = (
+        place_options,
         recipe_option("--batches", "Batch sizes at which both models are timed, too.", metavar="N[,N...]"),
         recipe_option("--profile", "Time the nodes of both models, too.", switch=True),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxprune.core.errors import InputError
 from onnxprune.core.n_of_m_layer import NOfMLayer
 
-__all__ = ["FORMS", "CutLayer", "Form", "TiledLayer", "Tiling"]
+__all__ = ["FORMS", "CutLayer", "Form", "TiledLayer", "Tiling", "whole_numbers"]
 
 Form: TypeAlias = Literal["kernel", "body", "densify", "dense"]
 """How a tiled layer is computed; see `onnxprune.kernels.rewrite`."""
@@ -89,7 +89,7 @@ class TiledLayer:
             InputError: when the record is not that of a layer.
         """
         try:
-            kept = tuple(tuple(int(block) for block in blocks) for blocks in record["kept"])
+            kept = tuple(whole_numbers(blocks) for blocks in record["kept"])
             layer = cls(**{**record, "kept": kept})
             # an axis of the kernel more than there may be, so that all of these are at least one
             sizes = (layer.inputs, layer.block, layer.tile, layer.spatial + 1)
@@ -106,6 +106,19 @@ class TiledLayer:
                 f"0..{layer.blocks - 1 if whole else '?'}."
             )
         return layer
+
+
+def whole_numbers(values: Iterable[Any]) -> tuple[int, ...]:
+    """Returns numbers that a file gives.
+
+    Raises:
+        TypeError: when one is not whole; rounding would cut something else than was written.
+    """
+    found = tuple(values)
+    wrong = [value for value in found if not isinstance(value, int) or isinstance(value, bool)]
+    if wrong:
+        raise TypeError(f"{wrong[0]!r} is no whole number")
+    return found
 
 
 CutLayer: TypeAlias = TiledLayer | NOfMLayer
@@ -143,7 +156,7 @@ class Tiling:
             InputError: when the record is not that of a tiling.
         """
         try:
-            orders = {str(name): tuple(int(i) for i in order) for name, order in record["orders"].items()}
+            orders = {str(name): whole_numbers(order) for name, order in record["orders"].items()}
             kinds: list[type[CutLayer]] = [NOfMLayer if "bits" in layer else TiledLayer for layer in record["layers"]]
             layers = tuple(kind.from_record(layer) for kind, layer in zip(kinds, record["layers"], strict=True))
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -6,9 +6,21 @@ from onnxprune.pipeline.benching import bench
 from onnxprune.pipeline.compressing import compress
 from onnxprune.pipeline.curve import trace
 from onnxprune.pipeline.inspecting import inspect
+from onnxprune.pipeline.planning import plan
 from onnxprune.pipeline.retraining import retrain
 from onnxprune.pipeline.showing import show
 from onnxprune.pipeline.validating import validate
 from onnxprune.pipeline.words import command_line, recipe_options
 
-__all__ = ["bench", "command_line", "compress", "inspect", "recipe_options", "retrain", "show", "trace", "validate"]
+__all__ = [
+    "bench",
+    "command_line",
+    "compress",
+    "inspect",
+    "plan",
+    "recipe_options",
+    "retrain",
+    "show",
+    "trace",
+    "validate",
+]

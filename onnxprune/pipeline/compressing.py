@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,45 @@ from onnxprune.core.result import Result
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench, Pass, PassRecord
 from onnxprune.graph import Model
-from onnxprune.passes.add_biases import AddBiases
-from onnxprune.passes.allocate_budget import AllocateBudget
-from onnxprune.passes.carry_search import CarrySearch
 from onnxprune.passes.carry_weights import CarryWeights
 from onnxprune.passes.certify import Certify
-from onnxprune.passes.count_original import CountOriginal
+from onnxprune.passes.check_tiles import CheckTiles
 from onnxprune.passes.export_model import ExportModel
-from onnxprune.passes.find_groups import FindGroups
-from onnxprune.passes.find_shapes import FindShapes
 from onnxprune.passes.fold_batchnorm import FoldBatchnorm
-from onnxprune.passes.fold_constants import FoldConstants
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
 from onnxprune.passes.keep_everything import KeepEverything
-from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.measure_cut import MeasureCut
-from onnxprune.passes.meet_latency import MeetLatency
-from onnxprune.passes.open_search import OpenSearch
-from onnxprune.passes.plan_n_of_m import PlanNOfM
-from onnxprune.passes.plan_tiles import PlanTiles
 from onnxprune.passes.prune_channels import PruneChannels
 from onnxprune.passes.prune_tiles import PruneTiles
 from onnxprune.passes.recall_decision import RecallDecision
 from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
-from onnxprune.passes.score_channels import ScoreChannels
-from onnxprune.passes.score_tiles import ScoreTiles
 from onnxprune.passes.share_plan import SharePlan
-from onnxprune.passes.time_tiles import TimeTiles
 from onnxprune.passes.use_block_sparse import UseBlockSparse
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
-from onnxprune.pipeline.data import data_pass
+from onnxprune.pipeline.deciding import analysing, choosing_tiles, deciding
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
-from onnxprune.pipeline.words import budgets_text, check_place, command_line, recipe_digest, recipe_options
+from onnxprune.pipeline.following import Followed, followed
+from onnxprune.pipeline.words import (
+    budgets_text,
+    check_place,
+    command_line,
+    deciding_options,
+    recipe_digest,
+    recipe_options,
+)
 from onnxprune.recipe import Recipe
 from onnxprune.recover import RecoverOptions
 from onnxprune.report.gates import failures
 from onnxprune.report.outputs import beside
 from onnxprune.report.schema import Report
-from onnxprune.tiles import NOfM
 from onnxprune.train.workers import workers
-from onnxprune.trial.supernet import SupernetOptions
 
-__all__ = ["analysing", "compress"]
+__all__ = ["compress"]
 
 
 def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Mapping[str, Any] | None = None) -> Result:
@@ -84,6 +75,9 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     for place in (recipe.out_path, *(beside(recipe.report_path) if recipe.report_path is not None else ())):
         if place is not None:
             check_place(place)
+    planned = followed(recipe)
+    command = command_line("compress", recipe, ("model",)) if planned is None else planned.command
+    recipe = recipe if planned is None else planned.recipe
     team, watch = workers(), Watch(on_event)
     given = dict(shared or {})
     bench, records = Bench(on_event=watch, notes=list(given.pop("notes", ()))), list[PassRecord]()
@@ -91,21 +85,25 @@ def compress(recipe: Recipe, on_event: EventHandler = ignore_events, shared: Map
     options = recipe_options(recipe)
     asked = Asked(
         path=recipe.report_path if team.first else None,
-        command=command_line("compress", recipe, ("model",)),
+        command=command,
         options=options,
         seed=recipe.seed,
         budgets=recipe.budgets,
+        plan=None if planned is None else planned.record(),
     )
     with failures_reported(asked, bench, records, watch, begun="analysis"):
         if not given:
-            run_passes([ImportModel(recipe.model)], bench, records)
-        report = _run(recipe, asked, bench, records, known=bool(given))
+            match = [] if planned is None else [planned.match()]
+            run_passes([ImportModel(recipe.model), *match], bench, records)
+        report = _run(recipe, asked, bench, records, planned, known=bool(given))
     if report is None:
         return Result(path=None, plan=bench.take("plan", Plan), report={}, model=None)
     return _result(recipe, bench, report)
 
 
-def _run(recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], *, known: bool) -> Report | None:
+def _run(
+    recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], planned: Followed | None, *, known: bool
+) -> Report | None:
     """Returns the report of a run from its model on; None in a process that does not write.
 
     Args:
@@ -113,6 +111,7 @@ def _run(recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], 
         asked: The same for the report.
         bench: Holds the model.
         records: Filled as the passes finish.
+        planned: The plan to carry out; None where the run decides.
         known: Whether the model is analysed already.
     """
     team, options = workers(), asked.options
@@ -120,7 +119,8 @@ def _run(recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], 
         team.watched(),
         run_folder(
             recipe.run_path if team.first else None,
-            options,
+            # a run goes on with the plan that it began with, wherever that lies
+            options if planned is None else {**options, "plan": planned.plan.digest()},
             bench.take("original", Model).sha256,
             resume=recipe.resume,
             temporary=recipe.run_dir is None,
@@ -130,19 +130,30 @@ def _run(recipe: Recipe, asked: Asked, bench: Bench, records: list[PassRecord], 
         for phase in recipe.turns:
             # what a search left in the weights is not kept with its decision: it is done again, to the same end
             decided = folder.decision(phase.number) if folder is not None and not recipe.carries else None
-            choose = [RecallDecision(decided)] if decided else _decide(recipe, phase, options, set(bench.artifacts))
+            decided_by = deciding_options(recipe)
+            choose: list[Pass]
+            if planned is not None:
+                choose = [planned.use()]
+            else:
+                there = set(bench.artifacts)
+                choose = [RecallDecision(decided)] if decided else deciding(recipe, phase, decided_by, there)
             run_passes([*_carry(recipe, phase), *choose, *_cut(recipe)], bench, records)
             _keep_decision(folder, phase, bench)
             if recipe.pattern == "channels":
                 run_passes(_recover(recipe), bench, records)
             else:
-                tiled = bool(bench.take("plan", Plan).tiling.layers)
-                run_passes(_tile(recipe, phase, planned=tiled), bench, records)
+                if planned is not None:
+                    choose = [CheckTiles(planned.source)] if planned.plan.tiling.layers else []
+                else:
+                    tiled = bool(bench.take("plan", Plan).tiling.layers)
+                    choose = [] if tiled else choosing_tiles(recipe, phase, decided_by)
+                run_passes([*choose, PruneTiles(recipe.seed), *_recover(recipe)], bench, records)
                 _keep_decision(folder, phase, bench)
             run_passes(_retrain(recipe, phase), bench, records)
         if not team.first:
             return None
-        run_passes(_finish(recipe, asked, records), bench, records)
+        digest = recipe_digest(recipe, None if planned is None else bench.take("plan", Plan))
+        run_passes(_finish(recipe, asked, records, digest), bench, records)
         report = bench.take("report", Report)
         if folder is not None:
             folder.write("report.json", report.to_json())
@@ -170,19 +181,6 @@ def _result(recipe: Recipe, bench: Bench, report: Report) -> Result:
     return result
 
 
-def analysing(recipe: Recipe) -> list[Pass]:
-    """The passes up to the groups."""
-    return [
-        data_pass(recipe),
-        FoldConstants(),
-        # what folding a lent normalisation leaves needs a place in later phases
-        *([AddBiases()] if recipe.phases > 1 or recipe.dense_epochs or recipe.carries else []),
-        FindShapes(seed=recipe.seed),
-        CountOriginal(),
-        FindGroups(recipe.approximate),
-    ]
-
-
 def _train_whole(recipe: Recipe) -> list[Pass]:
     """The passes that train the model before the first cut."""
     if not recipe.dense_epochs:
@@ -199,56 +197,9 @@ def _carry(recipe: Recipe, phase: Phase) -> list[Pass]:
     return [CarryWeights()] if phase.number > 1 or recipe.dense_epochs else []
 
 
-def _decide(
-    recipe: Recipe, phase: Phase, options: Mapping[str, Any], known: AbstractSet[str] = frozenset()
-) -> list[Pass]:
-    """The passes of one phase that end with a plan."""
-    timed_tiles = [] if "tile_gains" in known else _time_tiles(recipe)
-    if recipe.pattern == "tiles":
-        return [*timed_tiles, KeepEverything()]
-    allocate = AllocateBudget(recipe.budgets, recipe.allocator, recipe.align, options, phase)
-    timed = recipe.latency is not None and "latency_plan" not in known
-    return [
-        *timed_tiles,
-        *(
-            []
-            if "scores" in known and phase.number == 1
-            else [ScoreChannels(recipe.criterion, recipe.seed, recipe.criterion_reduce, recipe.criterion_normalize)]
-        ),
-        *([ScoreTiles(recipe.block_option, recipe.saliency, recipe.seed)] if recipe.pattern == "both" else []),
-        *([_search(recipe, phase)] if recipe.learns else []),
-        *([LearnLatency(recipe.align, recipe.provider, recipe.threads, recipe.seed)] if timed else []),
-        allocate,
-        *([CarrySearch()] if recipe.carries else []),
-        *(
-            [MeetLatency(recipe.latency, allocate, recipe.provider, recipe.threads, recipe.seed)]
-            if recipe.latency and phase.number == phase.count
-            else []
-        ),
-    ]
-
-
-def _time_tiles(recipe: Recipe) -> list[Pass]:
-    """The pass that asks which layers tiles make faster, where that decides how they are computed."""
-    if recipe.pattern == "channels" or recipe.n_of_m is not None or recipe.block_sparse != "auto":
-        return []
-    shared, block = recipe.pattern == "both", recipe.block_option
-    return [TimeTiles(recipe.budgets, shared, block, recipe.provider, recipe.threads, recipe.seed)]
-
-
 def _cut(recipe: Recipe) -> list[Pass]:
     """The passes that carry out a plan."""
     return [*([SharePlan()] if workers().size > 1 else []), PruneChannels(), Certify(recipe.seed)]
-
-
-def _search(recipe: Recipe, phase: Phase) -> OpenSearch:
-    """The pass that gets ready what keep ratios learn on."""
-    return OpenSearch(_learning(recipe, phase), recipe.search_options, recipe.batchnorm, recipe.from_scratch)
-
-
-def _learning(recipe: Recipe, phase: Phase) -> SupernetOptions:
-    """How weights learn while keep ratios do."""
-    return SupernetOptions(recipe.train_options(max(1, phase.epochs)), recipe.search_epochs)
 
 
 def _recover(recipe: Recipe) -> list[Pass]:
@@ -257,27 +208,6 @@ def _recover(recipe: Recipe) -> list[Pass]:
         return []
     recovery: list[Pass] = [RecoverOutputs(RecoverOptions(seed=recipe.seed))] if recipe.recover else []
     return [*([MeasureCut()] if recipe.training_epochs else []), *recovery]
-
-
-def _tile(recipe: Recipe, phase: Phase, *, planned: bool) -> list[Pass]:
-    """The passes that choose tiles, unless that is done, empty the others, and give accuracy back at once."""
-    plan: Pass
-    if recipe.n_of_m is not None:
-        plan = PlanNOfM(NOfM(*recipe.n_of_m), recipe.saliency, recipe.permute, recipe.seed)
-    else:
-        plan = PlanTiles(
-            recipe.budgets,
-            recipe.allocator,
-            recipe.block_option,
-            recipe.saliency,
-            recipe.permute,
-            recipe.seed,
-            phase,
-            learning=_learning(recipe, phase) if recipe.tiles_learn else None,
-            ratios=recipe.search_options,
-            batchnorm=recipe.batchnorm,
-        )
-    return [*([] if planned else [plan]), PruneTiles(recipe.seed), *_recover(recipe)]
 
 
 def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
@@ -299,8 +229,8 @@ def _retrain(recipe: Recipe, phase: Phase) -> list[Pass]:
     ]
 
 
-def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord]) -> list[Pass]:
-    """The passes from the last trained weights to the files."""
+def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord], digest: str) -> list[Pass]:
+    """The passes from the last trained weights to the files; `digest` is what the recipe is known by."""
     packing: list[Pass] = (
         []
         if recipe.pattern == "channels"
@@ -311,7 +241,7 @@ def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord]) -> list[Pas
         ValidateModel(
             recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
         ),
-        RecordProvenance("compress", recipe_digest(recipe), budgets_text(recipe.budgets)),
+        RecordProvenance("compress", digest, budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),
         WriteReport(
             path=asked.path,
@@ -321,5 +251,6 @@ def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord]) -> list[Pas
             seed=recipe.seed,
             records=records,
             gates=recipe.gates,
+            plan=asked.plan,
         ),
     ]

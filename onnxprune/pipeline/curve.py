@@ -12,7 +12,8 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.learn_latency import LearnLatency
 from onnxprune.passes.score_channels import ScoreChannels
-from onnxprune.pipeline.compressing import analysing, compress
+from onnxprune.pipeline.compressing import compress
+from onnxprune.pipeline.deciding import analysing
 from onnxprune.pipeline.words import check_place
 from onnxprune.recipe.curve import Curve
 from onnxprune.report import schema

@@ -35,7 +35,7 @@ from onnxprune.passes.write_report import (
 )
 from onnxprune.report.outputs import write_reports
 from onnxprune.report.records import frozen_records, group_records, open_budget_record
-from onnxprune.report.schema import Failure, Report
+from onnxprune.report.schema import Failure, PlanRecord, Report
 from onnxprune.runtime import environment
 
 __all__ = ["Asked", "Watch", "failures_reported"]
@@ -68,6 +68,7 @@ class Asked:
         options: Every option of the run.
         seed: Seed of the run.
         budgets: What was to be met.
+        plan: The plan that is carried out; None for a run that decides.
     """
 
     path: Path | None
@@ -75,6 +76,7 @@ class Asked:
     options: Mapping[str, Any]
     seed: int | None = None
     budgets: Sequence[Budget] = ()
+    plan: PlanRecord | None = None
 
 
 @contextmanager
@@ -139,6 +141,7 @@ def _report(asked: Asked, bench: Bench, records: Sequence[PassRecord], failure: 
         recovery=recovery_record(bench),
         search=search_record(bench),
         training=training_record(bench),
+        plan=asked.plan,
         notes=tuple(bench.notes),
         passes=tuple(pass_record(record) for record in records),
         environment=environment(),

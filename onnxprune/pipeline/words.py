@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import onnx
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import OutputError, UsageError
 from onnxprune.core.gate import Gate
+from onnxprune.core.plan import Plan
 from onnxprune.recipe.base import Options
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "budgets_text",
     "check_place",
     "command_line",
+    "deciding_options",
+    "lasting_options",
     "model_source",
     "option_text",
     "recipe_digest",
@@ -36,12 +39,14 @@ def recipe_options(recipe: Options) -> dict[str, Any]:
     return {name: option_text(getattr(recipe, name)) for name in type(recipe).model_fields}
 
 
-_PLACES = ("model", "slim", "teacher", "out", "report", "run_dir", "resume", "checkpoint_seconds")
+_PLACES = ("model", "slim", "teacher", "out", "report", "run_dir", "resume", "checkpoint_seconds", "plan")
 _SOURCES = ("data", "eval_data", "val_data")
+_AFTER = ("batches", "block_sparse", "compile", "device", "eval_data", "gates", "other_weights", "profile", "recover")
+_TIMED = ("provider", "threads")
 
 
-def recipe_digest(recipe: Options) -> str:
-    """Returns the SHA-256 of all options that a result depends on, in hexadecimal.
+def lasting_options(recipe: Options) -> dict[str, Any]:
+    """Returns all options that a result depends on, as JSON values.
 
     Where files lie is none of them; data count by the name of their file.
     """
@@ -50,7 +55,35 @@ def recipe_digest(recipe: Options) -> str:
         value = options.get(name)
         if isinstance(value, str):
             options[name] = Path(value).name
+    return options
+
+
+def recipe_digest(recipe: Options, plan: Plan | None = None) -> str:
+    """Returns the SHA-256 of all options that a result depends on, in hexadecimal.
+
+    Args:
+        recipe: The options; where a plan is carried out, with those that it was made with.
+        plan: That plan. One that these very options lead to adds nothing to them, so that deciding and carrying out
+            apart gives the bytes of doing both at once; any other counts as it is.
+    """
+    options = lasting_options(recipe)
+    if plan is not None and not _leads_to(options, plan):
+        options["plan"] = plan.digest()
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+
+def _leads_to(options: Mapping[str, Any], plan: Plan) -> bool:
+    return plan.as_decided and all(plan.options.get(name) == value for name, value in _deciding(options).items())
+
+
+def deciding_options(recipe: Options) -> dict[str, Any]:
+    """Returns the options that a plan depends on, as JSON values; those of a provider where something is timed."""
+    return _deciding(lasting_options(recipe))
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    idle = _AFTER if options.get("latency") is not None else (*_AFTER, *_TIMED)
+    return {name: value for name, value in options.items() if name not in idle}
 
 
 def option_text(value: Any) -> Any:

@@ -17,6 +17,7 @@ from onnxprune.recipe.base import toml_options
 from onnxprune.recipe.compare import Comparison
 from onnxprune.recipe.compress import LEARNING, Recipe
 from onnxprune.recipe.curve import Curve, curve_of
+from onnxprune.recipe.planning import Planning, follow, planning_options
 from onnxprune.recipe.retraining import Retraining
 from onnxprune.recipe.training import DEFAULT_EPOCHS, TrainingFields
 
@@ -25,9 +26,12 @@ __all__ = [
     "LEARNING",
     "Comparison",
     "Curve",
+    "Planning",
     "Recipe",
     "Retraining",
     "TrainingFields",
     "curve_of",
+    "follow",
+    "planning_options",
     "toml_options",
 ]

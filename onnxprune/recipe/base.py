@@ -18,7 +18,7 @@ from onnxprune.recipe.fields import Channels
 __all__ = ["Options", "check_gates", "check_images", "is_callable", "toml_options"]
 
 _ARGUMENTS = ("model", "original", "slim")
-_PATHS = ("model", "slim", "teacher", "out", "data", "eval_data", "val_data", "run_dir", "report")
+_PATHS = ("model", "slim", "teacher", "out", "data", "eval_data", "val_data", "run_dir", "report", "plan")
 
 
 class Options(BaseModel):
@@ -70,6 +70,8 @@ class Options(BaseModel):
 def toml_options(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns the options written in a TOML file, unchecked, with `overrides` laid over them.
 
+    An empty text in the file stands for "not given".
+
     Raises:
         InputError: when the file cannot be read or is not TOML.
     """
@@ -109,7 +111,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"Recipe {path}: cannot be read ({error.strerror}). Give the path of a TOML file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Recipe {path}: not TOML: {error}.") from error
-    values = {key.replace("-", "_"): value for key, value in content.items()}
+    # TOML has no null: an empty text says that an option is not set
+    values = {key.replace("-", "_"): value for key, value in content.items() if value != ""}
     return {key: _from_folder(path.parent, value) if key in _PATHS else value for key, value in values.items()}
 
 

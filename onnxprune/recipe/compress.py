@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,37 +12,51 @@ from pydantic import Field
 from onnxprune.core.budget import Budget
 from onnxprune.core.errors import UsageError
 from onnxprune.core.phases import Iteration, Phase, phases_of
+from onnxprune.core.plan import Plan
 from onnxprune.core.search import LEARNING, Constraint, MaskKind, SearchOptions
 from onnxprune.core.tile_options import BlockOption, Saliency, When, parse_block, parse_n_of_m
 from onnxprune.criteria.base import Normalize, Reduce
-from onnxprune.recipe.fields import Align, ModelSource, budget
+from onnxprune.recipe.fields import Align, ModelSource, PlanSource, budget
 from onnxprune.recipe.training import TrainingFields, TrainingKeywords
 
-__all__ = ["LEARNING", "CompressKeywords", "Recipe"]
+__all__ = ["LEARNING", "CarryingKeywords", "CompressKeywords", "DecidingKeywords", "Recipe"]
 
 _SCRATCH_WARMUP = 0.2
 _SCRATCH_RAMP = 0.7
 
 
-class CompressKeywords(TrainingKeywords, total=False):
-    """The further keywords of `onnxprune.compress`; see `Recipe`."""
+class DecidingKeywords(TrainingKeywords, total=False):
+    """The further keywords of `onnxprune.plan`; see `Recipe`."""
 
     criterion_reduce: str
     criterion_normalize: str
-    phases: int
-    iteration: str
-    dense_epochs: int
     search_epochs: float
     search_constraint: str
     search_masks: str
-    search_carry: bool
-    from_scratch: bool
-    recover: bool
     pattern: str
     block: str
     saliency: str
     permute: bool
     block_sparse: str
+
+
+class CarryingKeywords(TrainingKeywords, total=False):
+    """The further keywords of `onnxprune.apply`; see `Recipe`."""
+
+    recover: bool
+    block_sparse: str
+    other_weights: bool
+
+
+class CompressKeywords(DecidingKeywords, CarryingKeywords, total=False):
+    """The further keywords of `onnxprune.compress`; see `Recipe`."""
+
+    phases: int
+    iteration: str
+    dense_epochs: int
+    search_carry: bool
+    from_scratch: bool
+    plan: str | os.PathLike[str] | Plan
 
 
 class Recipe(TrainingFields):
@@ -82,6 +97,9 @@ class Recipe(TrainingFields):
         block_sparse: How tiled layers are computed (`onnxprune.kernels.rewrite`): "auto" as is fastest, which is
             measured; "kernel" (or "always"), "body" or "densify", each where a layer can be; or "never", which leaves
             zeros in dense weights. All but "auto" give the same bytes every time.
+        plan: A plan to carry out instead of deciding: a path, or an `onnxprune.core.plan.Plan`. Budgets beside it are
+            bounds that it has to keep to.
+        other_weights: Whether the plan may have been made for another file with the same groups and sizes.
     """
 
     model: ModelSource
@@ -110,6 +128,8 @@ class Recipe(TrainingFields):
     saliency: Saliency = "auto"
     permute: bool = True
     block_sparse: When = "auto"
+    plan: PlanSource | None = None
+    other_weights: bool = False
 
     @property
     def block_option(self) -> BlockOption:
@@ -151,6 +171,8 @@ class Recipe(TrainingFields):
 
     @property
     def _learning_follows(self) -> bool:
+        if self.plan is not None:
+            return False
         if self.allocator != "auto":
             return self.allocator in LEARNING
         if self.from_scratch or self.search_carry:
@@ -176,13 +198,39 @@ class Recipe(TrainingFields):
         Raises:
             UsageError: when the options do not go together.
         """
-        self._check_n_of_m()
-        if not self.budgets and self.n_of_m is None:
-            raise UsageError(
-                "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
-                "--flops 0.5."
-            )
-        self._check_tiles()
+        if self.other_weights and self.plan is None:
+            raise UsageError("--other-weights speaks of a plan, and there is none. Give --plan, or leave it out.")
+        if self.plan is not None:
+            self._check_planned()
+        else:
+            self._check_n_of_m()
+            if not self.budgets and self.n_of_m is None:
+                raise UsageError(
+                    "There is no budget to meet. Give --flops, --params, --size, --memory or --latency, for example "
+                    "--flops 0.5."
+                )
+            self._check_tiles()
+            self._check_learning()
+        super().check_together()
+        _ = self.turns
+        self._check_places()
+
+    def _check_planned(self) -> None:
+        """Checks what makes no sense where all is decided; what the plan was made with is held against it later."""
+        for name, given, usual, why in (
+            ("--phases", self.phases, 1, "later phases would decide anew, from weights that were trained meanwhile"),
+            ("--iteration", self.iteration, "imp", "there are no phases between which budgets could change"),
+            ("--dense-epochs", self.dense_epochs, 0, "the plan was made for the weights as they are"),
+            ("--search-carry", self.search_carry, False, "nothing is searched for"),
+            ("--from-scratch", self.from_scratch, False, "nothing is searched for"),
+        ):
+            if given != usual:
+                value = "" if given is True else f" {given}"
+                raise UsageError(f"{name}{value} does not go with a plan: {why}. Leave it out.")
+        _ = self.block_option
+        self._check_n_of_m_form()
+
+    def _check_learning(self) -> None:
         if self.dense_epochs and self.iteration != "bimp":
             raise UsageError(f"--dense-epochs {self.dense_epochs} belongs to --iteration bimp.")
         if self.dense_epochs and self.data is None:
@@ -203,11 +251,11 @@ class Recipe(TrainingFields):
             raise UsageError("--from-scratch begins anew, and --phases go on from what was trained. Give one of them.")
         if self.phases > 1 and self.data is None:
             raise UsageError(f"--phases {self.phases} retrains between cuts, which needs training data. Give --data.")
-        super().check_together()
-        _ = self.turns
+
+    def _check_places(self) -> None:
         seen: dict[Path, str] = {}
         places = (("--out", self.out_path), ("--report", self.report_path), ("--run-dir", self.run_path))
-        for name, path in (("MODEL", self.model), *places):
+        for name, path in (("MODEL", self.model), ("--plan", self.plan), *places):
             if not isinstance(path, Path):
                 continue
             other = seen.setdefault(path.resolve(), name)
@@ -230,14 +278,17 @@ class Recipe(TrainingFields):
                 f"shared out: leave --{self.budgets[0].resource} out. The zeros stay in dense weights, and MACs, "
                 "parameters and bytes remain what they are; only hardware with sparse tensor cores skips them."
             )
-        for name, given, usual in (
-            ("--allocator", self.allocator, "auto"),
-            ("--phases", self.phases, 1),
-            ("--block-sparse", self.block_sparse if self.block_sparse != "never" else "auto", "auto"),
-        ):
+        for name, given, usual in (("--allocator", self.allocator, "auto"), ("--phases", self.phases, 1)):
             if given != usual:
-                why = "there is no kernel for its zeros here" if name == "--block-sparse" else "what it keeps is fixed"
-                raise UsageError(f"{name} {given} does not go with {asked}: {why}. Leave it out.")
+                raise UsageError(f"{name} {given} does not go with {asked}: what it keeps is fixed. Leave it out.")
+        self._check_n_of_m_form()
+
+    def _check_n_of_m_form(self) -> None:
+        if self.n_of_m is not None and self.block_sparse not in ("auto", "never"):
+            raise UsageError(
+                f"--block-sparse {self.block_sparse} does not go with --block {self.block}: there is no kernel for its "
+                "zeros here. Leave it out."
+            )
 
     def _check_tiles(self) -> None:
         _ = self.block_option

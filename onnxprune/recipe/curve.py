@@ -19,7 +19,7 @@ from onnxprune.core.budget import RESOURCES
 from onnxprune.core.errors import UsageError
 from onnxprune.recipe.compress import Recipe
 
-__all__ = ["Curve", "curve_of"]
+__all__ = ["Curve", "curve_of", "lists_budgets"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ def curve_of(options: Mapping[str, Any]) -> Curve | None:
     lists = {name: found for name in RESOURCES if (found := _listed(options.get(name))) is not None}
     if not lists:
         return None
+    if options.get("plan") is not None:
+        raise UsageError("A plan is one point, and a budget that lists values asks for several. Give one value.")
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"--{name} lists {count}" for name, count in lengths.items())
@@ -73,6 +75,11 @@ def curve_of(options: Mapping[str, Any]) -> Curve | None:
     given = options.get("report")
     report = Path(given) if given is not None else out.with_name(f"{out.stem}.curve.json") if out is not None else None
     return Curve(tuple(recipes), report, dict(options))
+
+
+def lists_budgets(options: Mapping[str, Any]) -> bool:
+    """Returns whether a budget among the options lists several values."""
+    return any(_listed(options.get(name)) is not None for name in RESOURCES)
 
 
 def _listed(value: Any) -> list[Any] | None:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from onnxprune.core.budget import Budget
 from onnxprune.core.gate import Gate
+from onnxprune.core.plan import Plan
 
 if TYPE_CHECKING:
     import onnx
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     ModelSource = Path | onnx.ModelProto
     DataSource = str | Mapping[str, NDArray[Any]]
+    PlanSource = Path | Plan
 
 __all__ = [
     "Align",
@@ -28,6 +30,7 @@ __all__ = [
     "ImageSize",
     "ModelSource",
     "Names",
+    "PlanSource",
     "ReportPath",
     "budget",
     "read_counts",
@@ -40,6 +43,14 @@ def _model(value: Any) -> Any:
     if type(value).__name__ == "ModelProto":
         return value
     raise ValueError(f"expected a path or an onnx.ModelProto, found {type(value).__name__}")
+
+
+def _plan(value: Any) -> Any:
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    if isinstance(value, Plan):
+        return value
+    raise ValueError(f"expected a path or an onnxprune plan, found {type(value).__name__}")
 
 
 def budget(resource: str) -> BeforeValidator:
@@ -133,6 +144,7 @@ if not TYPE_CHECKING:
     # onnx is imported where a model is read, not for the sake of a type; arrays are data's to judge
     ModelSource = Annotated[Any, BeforeValidator(_model)]
     DataSource = Annotated[Any, BeforeValidator(_data)]
+    PlanSource = Annotated[Any, BeforeValidator(_plan)]
 Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
 Gates = Annotated[tuple[Gate, ...], BeforeValidator(_gates)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]

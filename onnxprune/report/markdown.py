@@ -11,7 +11,7 @@ from onnxprune.report.gates import found_text
 from onnxprune.report.page import numbers
 from onnxprune.report.remarks import remarks
 from onnxprune.report.schema import Report
-from onnxprune.report.status import conditions
+from onnxprune.report.status import conditions, plan_line
 
 __all__ = ["fenced", "plain_text", "report_markdown", "table"]
 
@@ -47,7 +47,7 @@ def report_markdown(report: Report) -> str:
     if report.failure is not None:
         kind = f"{report.failure.kind}, exit code {report.failure.exit_code}:"
         parts += [plain_text(kind), fenced(report.failure.message[:_MOST_WORDS])]
-    parts.append(_figures(report))
+    parts += [plain_text(plan_line(report)), _figures(report)]
     if report.latency is not None:
         parts.append(f"Latency on {plain_text(conditions(report.latency))}.")
     if report.budgets or report.gates:

@@ -45,6 +45,7 @@ __all__ = [
     "OutputRecord",
     "Parity",
     "PassRecord",
+    "PlanRecord",
     "Recovery",
     "RecoveryStage",
     "Report",
@@ -387,6 +388,19 @@ class Failure(_Record):
     during: str = ""
 
 
+class PlanRecord(_Record):
+    """The plan that a run carried out instead of deciding; `file` is empty for one in memory.
+
+    `model_sha256` is of the file it was made for, `tool_version` of what decided it, and `as_decided` tells whether it
+    was carried out as it was decided, or was written or changed by hand.
+    """
+
+    file: str = ""
+    model_sha256: str = ""
+    tool_version: str = ""
+    as_decided: bool = True
+
+
 class Report(_Record):
     """A run: what was asked, what was done, and what came of it.
 
@@ -401,6 +415,7 @@ class Report(_Record):
     seed: int | None = None
     model: ModelRecord
     output: ModelRecord | None = None
+    plan: PlanRecord | None = None
     budgets: tuple[BudgetRecord, ...] = ()
     before: Cost | None = None
     after: Cost | None = None

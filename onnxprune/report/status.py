@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxprune.report.figures import count_text, percent_text
 from onnxprune.report.schema import LatencyReport, Report
 
-__all__ = ["conditions", "status_lines"]
+__all__ = ["conditions", "plan_line", "status_lines"]
 
 
 def conditions(latency: LatencyReport) -> str:
@@ -15,9 +15,20 @@ def conditions(latency: LatencyReport) -> str:
     return f"{provider}, {threads}, batch {latency.batch}, n = {latency.after.n}"
 
 
+def plan_line(report: Report) -> str:
+    """Returns which plan a run carried out, "" for a run that decided."""
+    plan = report.plan
+    if plan is None:
+        return ""
+    made = f"made by onnxprune {plan.tool_version}" if plan.tool_version else "written by hand"
+    changed = ", changed by hand since" if plan.tool_version and not plan.as_decided else ""
+    other = ", for another file with the same groups" if plan.model_sha256 != report.model.sha256 else ""
+    return f"Carried out {plan.file or 'a plan in memory'}, {made}{other}{changed}; nothing was scored or allocated."
+
+
 def status_lines(report: Report) -> tuple[str, ...]:
     """Returns the lines that stand below the table of figures."""
-    lines = []
+    lines = [line] if (line := plan_line(report)) else []
     for budget in report.budgets:
         if budget.reached is not None:
             share = f", {budget.reached / budget.original:.3f} of the original" if budget.original else ""

@@ -53,7 +53,7 @@ def pruned(model: Path, train: Path, test: Path, share: float) -> Bench:
             FindShapes(),
             FindGroups(),
             ScoreChannels(),
-            AllocateBudget((Budget("flops", share),), "global", "auto", {}),
+            AllocateBudget((Budget("flops", share),), "global", "auto"),
             PruneChannels(),
         ],
         bench,

@@ -15,8 +15,10 @@ from onnxprune.recipe.compress import CompressKeywords
 from onnxprune.recipe.training import TrainingKeywords
 
 DOCUMENTED = {
+    "apply": ["flops", "data", "eval_data", "recipe", "out"],
     "compress": ["flops", "params", "size", "data", "eval_data", "epochs", "recipe", "out"],
     "inspect": ["graph"],
+    "plan": ["flops", "data", "recipe", "out"],
     "validate": ["data"],
 }
 
@@ -34,7 +36,8 @@ def _kind_then_name(name: str) -> tuple[int, str]:
 
 
 def test_package_has_the_documented_names() -> None:
-    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", "bench", "compress", "inspect", "retrain", "validate"]
+    calls = ["apply", "bench", "compress", "inspect", "plan", "retrain", "validate"]
+    assert onnxprune.__all__ == ["OnnxPruneError", "__version__", *calls]
     assert all(hasattr(onnxprune, name) for name in onnxprune.__all__)
 
 

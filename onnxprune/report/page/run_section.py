@@ -12,6 +12,7 @@ from onnxprune.report.page.bars import share_bar
 from onnxprune.report.page.markup import Content, Markup, join, tag
 from onnxprune.report.page.section import Section, folded, listing, pairs, paragraphs, table
 from onnxprune.report.schema import ModelRecord, Report, TensorRecord
+from onnxprune.report.status import plan_line
 
 __all__ = ["run_section"]
 
@@ -30,6 +31,8 @@ def _parts(report: Report) -> Iterator[Markup | None]:
     yield tag("div", command, class_="copyable")
     if _IN_MEMORY.search(report.command):
         yield paragraphs("What stands in angle brackets was in memory, and is not in this report.", kind="under")
+    if report.plan is not None:
+        yield paragraphs(plan_line(report))
     set_ = [
         (name, _text(value)) for name, value in sorted(report.options.items()) if value not in (None, False, [], "")
     ]

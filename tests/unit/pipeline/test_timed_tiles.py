@@ -17,7 +17,7 @@ from onnxprune.core.stage import Bench
 from onnxprune.graph import Model
 from onnxprune.passes import plan_tiles
 from onnxprune.passes.time_tiles import TimeTiles
-from onnxprune.pipeline import compressing
+from onnxprune.pipeline import compressing, deciding
 from onnxprune.runtime import LatencyComparison, Ratio, make_session
 from onnxprune.tiles import SearchOptions
 
@@ -66,7 +66,7 @@ def compress(tmp_path, monkeypatch, timer, **options):
     once = SearchOptions(starts=("sorted",), kicks=1, rounds=5)
     monkeypatch.setattr(plan_tiles, "_QUICK", once)
     monkeypatch.setattr(plan_tiles, "_effort", lambda layers: once)
-    monkeypatch.setattr(compressing, "TimeTiles", partial(TimeTiles, timer=timer))
+    monkeypatch.setattr(deciding, "TimeTiles", partial(TimeTiles, timer=timer))
     monkeypatch.setattr(compressing, "UseBlockSparse", Kept)
     onnx.save(model_of(NET), tmp_path / "net.onnx")
     given = {"flops": 0.5, "pattern": "tiles", "align": 1, "block": "1x8", "out": tmp_path / "slim.onnx"}
