@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
 
-__all__ = ["NOfMLayer"]
+__all__ = ["NOfMLayer", "check_texts"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class NOfMLayer:
         """
         try:
             layer = cls(**record)
-            if not 1 <= layer.n < layer.m or min(layer.inputs, layer.outputs, layer.spatial + 1) < 1:
+            check_texts(layer.node, layer.weight, layer.operator, layer.bits)
+            if not 1 <= layer.n < layer.m <= layer.inputs or min(layer.inputs, layer.outputs, layer.spatial + 1) < 1:
                 raise ValueError(f"{layer.n}:{layer.m} of {layer.inputs} x {layer.outputs}")
             mask = layer.mask()
         except (binascii.Error, TypeError, ValueError) as error:
@@ -99,3 +100,14 @@ class NOfMLayer:
                 f"Plan, zeros of {layer.node!r}: every output must keep {layer.n} of each {layer.m} inputs."
             )
         return layer
+
+
+def check_texts(*values: object) -> None:
+    """Checks names that a file gives.
+
+    Raises:
+        TypeError: when one is no text.
+    """
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise TypeError(f"{wrong[0]!r} is no text")

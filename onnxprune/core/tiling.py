@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InputError
-from onnxprune.core.n_of_m_layer import NOfMLayer
+from onnxprune.core.n_of_m_layer import NOfMLayer, check_texts
 
 __all__ = ["FORMS", "CutLayer", "Form", "TiledLayer", "Tiling", "whole_numbers"]
 
@@ -91,6 +91,7 @@ class TiledLayer:
         try:
             kept = tuple(whole_numbers(blocks) for blocks in record["kept"])
             layer = cls(**{**record, "kept": kept})
+            check_texts(layer.node, layer.weight, layer.operator)
             # an axis of the kernel more than there may be, so that all of these are at least one
             sizes = (layer.inputs, layer.block, layer.tile, layer.spatial + 1)
             whole = all(isinstance(value, int) and value > 0 for value in sizes)
