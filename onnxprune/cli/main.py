@@ -14,6 +14,7 @@ from onnxprune.cli.build_ops import build_ops
 from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
+from onnxprune.cli.import_module import import_module
 from onnxprune.cli.inspect import inspect
 from onnxprune.cli.report import report
 from onnxprune.cli.retrain import retrain
@@ -35,7 +36,7 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, inspect, retrain, validate, bench, report, show, build_ops, doctor):
+for _command in (compress, inspect, retrain, validate, bench, report, show, import_module, build_ops, doctor):
     cli.add_command(_command)
 
 
