@@ -11,9 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
+from block_sparse_cases import MatMulCase, model_of
 from guide_models import write_classifier, write_detector, write_encoder
+
+from onnxprune.kernels import available
 
 FENCE = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[\w.]+)")?\n(?P<body>.*?)^```', re.DOTALL | re.MULTILINE)
 LOOSE = {"top1_drop<=1.0": "top1_drop<=100", "size_ratio<=0.75": "size_ratio<=1"}
@@ -58,19 +62,21 @@ def _run_shell(body: str, where: str, may_end: int) -> bool:
     return True
 
 
-def _compile_and_run(body: str, where: str, shim: Path) -> None:
-    """Compiles a program against onnxruntime's own library, and runs it."""
+def _compile_and_run(body: str, where: str, shim: Path) -> subprocess.CompletedProcess[str]:
+    """Compiles a program against onnxruntime's own library, and returns how it ran in the current folder."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
-    (library, *_) = [*Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"), None]
+    library = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"), None)
     if compiler is None or library is None:
         pytest.skip("needs a C++ compiler, and an onnxruntime that has its library as a file of its own")
     Path("main.cpp").write_text(body, encoding="utf-8")
-    command = [compiler, "-std=c++17", "-Wall", "-Werror", f"-I{shim}", "main.cpp", str(library), "-o", "main"]
+    named = Path("libonnxruntime.so.1")  # as it calls itself
+    if not named.exists():
+        named.symlink_to(library)
+    command = [compiler, "-std=c++17", "-Wall", "-Werror", f"-I{shim}", "main.cpp", str(named), "-o", "main"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{where}: {done.stderr}"
-    paths = os.environ | {"LD_LIBRARY_PATH": str(library.parent)}
-    done = subprocess.run(["./main"], capture_output=True, text=True, check=False, env=paths, timeout=300)
-    assert done.returncode == 0, f"{where}: {done.stderr}"
+    paths = os.environ | {"LD_LIBRARY_PATH": f"{Path.cwd()}{os.pathsep}{library.parent}"}
+    return subprocess.run(["./main"], capture_output=True, text=True, check=False, env=paths, timeout=300)
 
 
 def _run_page(page: Path, shim: Path) -> int:
@@ -93,7 +99,8 @@ def _run_page(page: Path, shim: Path) -> int:
         elif kind == "python":
             exec(compile("\n" * line + body, str(page), "exec"), names)
         elif kind == "cpp":
-            _compile_and_run(body, where, shim)
+            done = _compile_and_run(body, where, shim)
+            assert (done.returncode, done.stderr) == (0, ""), where
         else:
             assert title, f"{where}: nothing is known of {kind}"
     return ran
@@ -128,10 +135,32 @@ def test_guide_runs(run_guide: Callable[[str], int], name: str) -> None:
     assert run_guide(name) > 0
 
 
-def test_the_program_needs_the_library(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is registered under the name in the guide is opened: without the file the program fails."""
+@pytest.fixture
+def program(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The program of the guide; the current folder holds a tiled.onnx that only kernels can compute."""
     monkeypatch.chdir(tmp_path)
+    case = MatMulCase(tiles=2, width=16, block=16, kept=2, inputs=64)
+    onnx.save(model_of(case, case.arrays(), bodies=False), "tiled.onnx")
     page = (repository / "docs" / "guides" / "block-sparse.md").read_text(encoding="utf-8")
-    (program,) = (body for _, kind, _, body in _blocks(page) if kind == "cpp")
-    with pytest.raises(AssertionError, match=r"libonnxprune\.so"):
-        _compile_and_run(program, "block-sparse.md", repository / "tests" / "ort_shim")
+    (body,) = (body for _, kind, _, body in _blocks(page) if kind == "cpp")
+    return body
+
+
+def test_the_program_of_the_guide_registers_the_kernels(program: str, repository: Path) -> None:
+    found = available()
+    if not found or found.library is None:
+        pytest.skip(f"no kernels: {found.reason}")
+    Path("libonnxprune.so").symlink_to(found.library)
+    done = _compile_and_run(program, "block-sparse.md", repository / "tests" / "ort_shim")
+    assert (done.returncode, done.stderr) == (0, "")
+    without = program.replace('  options.RegisterCustomOpsLibrary("./libonnxprune.so");\n', "")
+    assert without != program
+    done = _compile_and_run(without, "block-sparse.md", repository / "tests" / "ort_shim")
+    assert done.returncode != 0
+    assert "BlockSparseMatMul" in done.stderr
+
+
+def test_the_program_of_the_guide_names_a_library_that_is_missing(program: str, repository: Path) -> None:
+    done = _compile_and_run(program, "block-sparse.md", repository / "tests" / "ort_shim")
+    assert done.returncode != 0
+    assert "libonnxprune.so" in done.stderr
