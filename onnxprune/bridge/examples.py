@@ -40,14 +40,13 @@ class Examples:
     dynamic: Dynamic
 
     @property
-    def args(self) -> tuple[Tensor, ...]:
-        """What is given by position."""
-        return self.values[: self.positional]
+    def copies(self) -> tuple[Tensor, ...]:
+        """The tensors again: a module may write into what it is called with."""
+        return tuple(value.clone() for value in self.values)
 
-    @property
-    def kwargs(self) -> dict[str, Tensor]:
-        """What is given by name."""
-        return dict(zip(self.arguments, self.values[self.positional :], strict=True))
+    def arguments_of(self, values: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Returns one tensor for each input as what goes by position, and what goes by name."""
+        return tuple(values[: self.positional]), dict(zip(self.arguments, values[self.positional :], strict=True))
 
     @property
     def feeds(self) -> dict[str, np.ndarray]:
@@ -59,10 +58,6 @@ class Examples:
         """Dynamic dimension → its size in these examples."""
         sizes = dict(zip(self.names, (value.shape for value in self.values), strict=True))
         return {dim: sizes[name][axis] for name, axes in self.dynamic.items() for axis, dim in axes.items()}
-
-    def with_values(self, values: tuple[Tensor, ...]) -> Examples:
-        """Returns the same with other tensors."""
-        return replace(self, values=values)
 
     def doubled(self, dim: str) -> Examples:
         """Returns the same with every axis of a dynamic dimension twice as long, its content repeated."""
@@ -78,7 +73,7 @@ class Examples:
             for axis, found in self.dynamic.get(name, {}).items():
                 if found == dim:
                     values[place] = change(values[place], axis)
-        return self.with_values(tuple(values))
+        return replace(self, values=tuple(values))
 
 
 def bind(

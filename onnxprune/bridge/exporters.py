@@ -105,7 +105,7 @@ def _root(error: BaseException) -> BaseException:
 def _by_torchscript(module: nn.Module, examples: Examples, output_names: Sequence[str], path: Path) -> None:
     torch.onnx.export(
         module,
-        examples.values,
+        examples.copies,
         str(path),
         dynamo=False,
         opset_version=_TORCHSCRIPT_OPSET,
@@ -119,7 +119,7 @@ def _by_dynamo(module: nn.Module, examples: Examples, output_names: Sequence[str
     shapes = tuple(dict(examples.dynamic.get(name, {})) for name in examples.names)
     torch.onnx.export(
         module,
-        examples.values,
+        examples.copies,
         path,
         dynamo=True,
         input_names=list(examples.names),
@@ -139,8 +139,8 @@ def _by_position(module: nn.Module, examples: Examples) -> Iterator[None]:
     forward = module.forward
 
     def flat(*values: Tensor) -> tuple[Tensor, ...]:
-        given = examples.with_values(values)
-        found: Any = forward(*given.args, **given.kwargs)
+        by_position, by_name = examples.arguments_of(values)
+        found: Any = forward(*by_position, **by_name)
         return tuple(value for _, value in flat_outputs(found, type(module).__name__))
 
     own = vars(module).get("forward")

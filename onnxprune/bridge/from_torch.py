@@ -94,14 +94,20 @@ def from_torch(
 def _in_evaluation(module: nn.Module) -> Iterator[None]:
     """Puts a module into evaluation mode, and everything back afterwards."""
     training = [(part, part.training) for part in module.modules()]
-    fast = torch.backends.mha.get_fastpath_enabled()
+    # a module may count its calls
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    fast, rounded = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.allow_tf32
     try:
         module.eval()
         torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer has no ONNX counterpart
+        torch.backends.cudnn.allow_tf32 = False  # onnxruntime computes on the CPU, in full precision
         with torch.no_grad(), torch.random.fork_rng():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.cudnn.allow_tf32 = rounded
+        for buffer, before in buffers:
+            buffer.data.copy_(before)
         for part, mode in training:
             part.training = mode
 
@@ -122,7 +128,8 @@ def _answers(module: nn.Module, examples: Examples) -> dict[str, Tensor]:
         DataError: when it fails, or gives something that is no tensor.
     """
     try:
-        found = module(*examples.args, **examples.kwargs)
+        by_position, by_name = examples.arguments_of(examples.copies)
+        found = module(*by_position, **by_name)
     except Exception as error:
         shapes = ", ".join(
             f"{n} {list(v.shape)} {v.dtype}" for n, v in zip(examples.names, examples.values, strict=True)
@@ -227,7 +234,7 @@ def _other_batch(module: nn.Module, more: Examples) -> dict[str, Tensor]:
         return _answers(module, more)
     except DataError as error:
         raise DataError(
-            f"The module takes another number of samples than the example inputs have badly. {error} Where it is meant "
+            f"With another number of samples than the example inputs have, the module fails. {error} Where it is meant "
             "for that number alone, give --fixed-batch (dynamic={} in Python)."
         ) from error
 

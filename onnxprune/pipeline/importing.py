@@ -15,7 +15,7 @@ from onnxprune.bridge import from_torch
 from onnxprune.bridge.foreign import DTYPES, Module, draw, is_module, load_state
 from onnxprune.core.describe import describe_exception
 from onnxprune.core.errors import DataError, UsageError
-from onnxprune.core.events import EventHandler, ignore_events
+from onnxprune.core.events import EventHandler, Note, ignore_events
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench
 from onnxprune.graph import Model, TensorSpec, save_model
@@ -102,7 +102,7 @@ def import_module(
         output_names=output_names,
         dynamic=_dynamic(shapes, dynamic, fixed_batch),
         exporter=exporter,
-        on_event=lambda event: bench.note(event.text) if hasattr(event, "text") else on_event(event),
+        on_event=lambda event: bench.note(event.text) if isinstance(event, Note) else on_event(event),
     )
     return _written(proto, out, type(module).__name__, bench)
 

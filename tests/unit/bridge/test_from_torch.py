@@ -80,6 +80,24 @@ def test_outputs_equal_the_module_at_other_batches() -> None:
         np.testing.assert_allclose(found, net(_image(count)).detach().numpy(), rtol=PARITY, atol=PARITY)
 
 
+def test_a_module_that_writes_into_its_input_and_counts_is_left_as_it_was() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x.add_(1).relu_() * 2
+
+    net, given = Counts(), torch.zeros(2, 3)
+    model = from_torch(net, given)
+    assert torch.equal(given, torch.zeros(2, 3))
+    assert net.calls.item() == 0
+    found = run(make_session(model), {"x": np.full((1, 3), 2.0, np.float32)})["output"]
+    assert found.tolist() == [[6.0] * 3]
+
+
 def test_the_way_back_computes_the_same() -> None:
     net = Net().eval()
     back = to_torch(from_torch(net, _image()))
