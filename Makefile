@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 PY := $(VENV)/bin/python
 
 # one thread per test process: the suite runs several processes, and sums must not depend on the machine
 export OMP_NUM_THREADS ?= 1
 TEST_PROCESSES ?= 2
 
-.PHONY: all venv demo test test-all check clean
+.PHONY: all venv demo test test-all check docs clean
 
 all: check
 
@@ -34,6 +35,13 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -n $(TEST_PROCESSES)
+
+docs: $(DOCS_STAMP)
+	$(PY) -m mkdocs build --strict
+
+$(DOCS_STAMP): $(STAMP)
+	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis samples/*/out

@@ -27,6 +27,7 @@ from onnxprune.core.events import EventHandler, ignore_events
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from numpy.typing import NDArray
 
     from onnxprune.core.plan import Plan
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from onnxprune.report.timing_schema import TimingReport
 
     ModelLike = str | os.PathLike[str] | onnx.ModelProto
+    ModelOrModule = ModelLike | torch.nn.Module
+    InputsLike = torch.Tensor | NDArray[Any] | Sequence[torch.Tensor | NDArray[Any]] | Mapping[str, Any]
     BudgetLike = str | float | Sequence[str | float]
     PlanLike = str | os.PathLike[str] | Plan
     DataLike = str | os.PathLike[str] | Mapping[str, NDArray[Any]]
@@ -49,8 +52,11 @@ _LAZY = ("bridge", "kernels")
 
 
 def compress(
-    model: ModelLike | None = None,
+    model: ModelOrModule | None = None,
     *,
+    example_inputs: InputsLike | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     flops: BudgetLike | None = None,
     params: BudgetLike | None = None,
     size: BudgetLike | None = None,
@@ -82,12 +88,19 @@ def compress(
     """Returns the slim model that meets every budget, its plan and its report.
 
     A model given by path is written to `out`, or to `<stem>.slim.onnx` in the current folder,
-    with `<stem>.report.json`, `.html` and `.md` beside it; a ModelProto comes back in `Result.model`, and is also
-    written where `out` says. None means "not given": the recipe decides, then the default
+    with `<stem>.report.json`, `.html` and `.md` beside it; a ModelProto or a module comes back as a ModelProto in
+    `Result.model`, and is also written where `out` says. `onnxprune.bridge.to_torch(result.model)` makes a trainable
+    module of it. None means "not given": the recipe decides, then the default
     (`onnxprune.recipe.Recipe` lists them).
 
     Args:
-        model: A path or a ModelProto; None where the recipe names the model.
+        model: A path, a ModelProto or a torch.nn.Module; None where the recipe names the model.
+        example_inputs: What a module is called with: a tensor or an array, several in the order of `forward`'s
+            arguments, or a mapping from its arguments. The module is exported in evaluation mode with a dynamic
+            batch, and left as it was; the export is compared with it (`onnxprune.bridge.from_torch`, which also
+            has other dynamic dimensions).
+        input_names: What a module's inputs are called; by default as the arguments of `forward`.
+        output_names: What a module's outputs are called.
         flops: Bound on multiply-accumulates: a share (0.4, "40%") or a figure ("20M").
         params: Bound on the number of parameters, likewise.
         size: Bound on bytes of weights: a share or a figure ("800kB").
@@ -159,6 +172,7 @@ def compress(
     from onnxprune import pipeline
     from onnxprune.recipe import Recipe, curve_of
 
+    options["model"] = pipeline.exported(model, example_inputs, input_names, output_names, on_event or ignore_events)
     merged = _merge(recipe, options)
     curve = curve_of(merged)
     if curve is not None:
@@ -355,8 +369,11 @@ def apply(
 
 
 def inspect(
-    model: ModelLike,
+    model: ModelOrModule,
     *,
+    example_inputs: InputsLike | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     approximate: bool = False,
     graph: str | os.PathLike[str] | None = None,
     on_event: EventHandler | None = None,
@@ -364,7 +381,10 @@ def inspect(
     """Returns groups, costs, frozen channels with their reasons, and the reachable range of a model.
 
     Args:
-        model: A path or a ModelProto.
+        model: A path, a ModelProto or a torch.nn.Module.
+        example_inputs: What a module is called with, as in `compress`.
+        input_names: What a module's inputs are called.
+        output_names: What a module's outputs are called.
         approximate: Whether channels may go over which an operator takes statistics.
         graph: Where an SVG goes that draws the groups on the model's graph.
         on_event: Called with progress (`onnxprune.core.events`).
@@ -374,7 +394,9 @@ def inspect(
     """
     from onnxprune import pipeline
 
-    return pipeline.inspect(model, approximate=approximate, graph=graph, on_event=on_event or ignore_events)
+    handler = on_event or ignore_events
+    found = pipeline.exported(model, example_inputs, input_names, output_names, handler)
+    return pipeline.inspect(found, approximate=approximate, graph=graph, on_event=handler)
 
 
 def retrain(
@@ -454,9 +476,12 @@ def retrain(
 
 
 def validate(
-    original: ModelLike,
+    original: ModelOrModule,
     slim: ModelLike,
     *,
+    example_inputs: InputsLike | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     data: DataLike | None = None,
     image_mean: float | Sequence[float] | None = None,
     image_std: float | Sequence[float] | None = None,
@@ -474,8 +499,11 @@ def validate(
     """Returns how a slim model compares with its original: outputs, accuracy on `data`, size, latency.
 
     Args:
-        original: A path or a ModelProto.
-        slim: Likewise, with the same inputs and outputs.
+        original: A path, a ModelProto or a torch.nn.Module.
+        slim: A path or a ModelProto, with the same inputs and outputs.
+        example_inputs: What a module is called with, as in `compress`.
+        input_names: What a module's inputs are called.
+        output_names: What a module's outputs are called.
         data: Evaluation data, as in `compress`.
         image_mean: Mean of uint8 images in [0, 1] units, per channel or one for all.
         image_std: Standard deviation of uint8 images, likewise.
@@ -499,7 +527,7 @@ def validate(
     from onnxprune.recipe import Comparison
 
     options = {
-        "original": original,
+        "original": pipeline.exported(original, example_inputs, input_names, output_names, on_event or ignore_events),
         "slim": slim,
         "data": data,
         "image_mean": image_mean,

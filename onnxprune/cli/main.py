@@ -15,6 +15,7 @@ from onnxprune.cli.build_ops import build_ops
 from onnxprune.cli.compress import compress
 from onnxprune.cli.doctor import doctor
 from onnxprune.cli.guard import GuardedGroup
+from onnxprune.cli.import_module import import_module
 from onnxprune.cli.inspect import inspect
 from onnxprune.cli.plan import plan
 from onnxprune.cli.recipe import recipe
@@ -38,7 +39,22 @@ def cli() -> None:
     """Prunes trained ONNX models to a budget, retrains them, and proves the result."""
 
 
-for _command in (compress, plan, apply, recipe, inspect, retrain, validate, bench, report, show, build_ops, doctor):
+_COMMANDS = (
+    compress,
+    plan,
+    apply,
+    recipe,
+    inspect,
+    retrain,
+    validate,
+    bench,
+    report,
+    show,
+    import_module,
+    build_ops,
+    doctor,
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

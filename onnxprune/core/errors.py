@@ -7,7 +7,7 @@ OnnxPruneError            what the user can act on; the command line prints one 
 │   └── OutputError       a place that cannot be written
 ├── UsageError        2   a call that makes no sense, whatever the files hold
 ├── GateError         3   a gate the user set was not met
-├── CertificateError  4   the emitted model does not equal the masked original
+├── CertificateError  4   an emitted model does not compute what it must
 ├── BudgetError       5   no allocation meets the budget
 └── Interrupted     130   stopped by the user; what was finished is kept
 InternalError        70   our own mistake; shown with its traceback
@@ -77,7 +77,7 @@ class GateError(OnnxPruneError):
 
 
 class CertificateError(OnnxPruneError):
-    """The masked original and the pruned model disagree; no model was written."""
+    """A pruned model and the masked original disagree, or a module and its export; no model was written."""
 
     exit_code = 4
 

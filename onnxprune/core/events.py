@@ -1,7 +1,19 @@
 """What a run tells while it is under way: progress for people, never results.
 
-A run takes one `EventHandler` and calls it from the thread that works. Handlers must be quick
-and must not raise.
+A run takes one `EventHandler` and calls it from the thread that works. Handlers must be quick. What
+one raises ends the run, as Ctrl-C would, and reaches the caller: no model is written, and a run that
+keeps its state (`run_dir`) goes on with `resume`.
+
+    def show(event):
+        match event:
+            case PassStarted(name):
+                print(name)
+            case TrainProgress(epoch=epoch, epochs=epochs, loss=loss):
+                print(f"epoch {epoch} of {epochs}: loss {loss:.3f}")
+            case Note(text):
+                print("note:", text)
+
+    onnxprune.compress("net.onnx", flops=0.5, data="train.npz", on_event=show)
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Result:
         path: Where the slim model was written, or None when only in memory.
         plan: The plan that was carried out; None where nothing was pruned.
         report: The content of report.json.
-        model: The slim model as an onnx.ModelProto when the caller gave one, else None.
+        model: The slim model as an onnx.ModelProto when the caller gave one or a module, else None.
         points: Of a curve, the results one by one; `path` and `plan` are None then, and `report` is the curve.
     """
 

@@ -42,7 +42,10 @@ def _model(value: Any) -> Any:
         return Path(value)
     if type(value).__name__ == "ModelProto":
         return value
-    raise ValueError(f"expected a path or an onnx.ModelProto, found {type(value).__name__}")
+    raise ValueError(
+        f"expected a path or an onnx.ModelProto, found {type(value).__name__} (onnxprune.bridge.from_torch makes a "
+        "ModelProto of a torch.nn.Module)"
+    )
 
 
 def _plan(value: Any) -> Any:

@@ -11,16 +11,16 @@ import importlib
 import math
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from numpy.typing import NDArray
 
+from onnxprune.core.describe import describe_exception
 from onnxprune.core.errors import DataError, UsageError
 
-__all__ = ["CustomMetric", "describe_exception", "load_callable", "load_metric"]
+__all__ = ["CustomMetric", "load_callable", "load_metric"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -91,24 +91,6 @@ def _near(name: str, holder: Any) -> str:
     public = [key for key in dir(holder) if not key.startswith("_") and callable(getattr(holder, key, None))]
     near = difflib.get_close_matches(name, public, n=3, cutoff=0.5)
     return f" Did you mean {', '.join(near)}?" if near else ""
-
-
-def describe_exception(error: BaseException) -> str:
-    """Returns an exception's type, its message on one line, and the user's line that raised it."""
-    message = " ".join(str(error).split()).rstrip(".")
-    described = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if isinstance(error, SyntaxError):
-        return described
-    ours = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not os.path.abspath(frame.filename).startswith(ours) and "importlib" not in frame.filename
-    ]
-    if not frames:
-        return described
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    return f"{described} ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})"
 
 
 class CustomMetric:

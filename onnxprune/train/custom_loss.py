@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from onnxprune.core.describe import describe_exception
 from onnxprune.core.errors import DataError, UsageError
-from onnxprune.train.custom import describe_exception, load_callable
+from onnxprune.train.custom import load_callable
 
 __all__ = ["CustomLoss", "load_loss"]
 

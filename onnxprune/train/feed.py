@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxprune.core.describe import describe_exception
 from onnxprune.core.errors import DataError
-from onnxprune.train.custom import describe_exception
 
 __all__ = ["Feed", "call_feed", "epoch_and_seed", "numbered"]
 

@@ -63,7 +63,7 @@ def test_every_requirement_is_pinned_for_the_tests() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     extras = PROJECT["project"]["optional-dependencies"]
-    wanted = [*PROJECT["project"]["dependencies"], *extras["dev"], *extras["demo"]]
+    wanted = [*PROJECT["project"]["dependencies"], *(text for extra in extras.values() for text in extra)]
     names = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted}
     # the plain onnxruntime is for machines that have no GPU wheel, and has its own release dates
     assert names - pinned == {"onnxruntime"}

@@ -22,6 +22,9 @@ DOCUMENTED = {
     "validate": ["data"],
 }
 
+OF_MODULES = ("example_inputs", "input_names", "output_names")
+"""Keywords that turn a torch.nn.Module into the model of a recipe."""
+
 
 def _all_of(path: Path) -> list[str] | None:
     for node in parsed(path).body:
@@ -48,6 +51,12 @@ def test_call_has_the_documented_keywords(name: str) -> None:
     assert all(parameters[key].default is None for key in DOCUMENTED[name])
 
 
+@pytest.mark.parametrize("name", ["compress", "inspect", "validate"])
+def test_call_takes_modules(name: str) -> None:
+    parameters = inspect.signature(getattr(onnxprune, name)).parameters
+    assert all(parameters[key].default is None for key in OF_MODULES)
+
+
 def test_first_arguments_are_positional() -> None:
     assert next(iter(inspect.signature(onnxprune.compress).parameters)) == "model"
     assert next(iter(inspect.signature(onnxprune.inspect).parameters)) == "model"
@@ -56,7 +65,7 @@ def test_first_arguments_are_positional() -> None:
 
 def test_compress_takes_every_option_of_a_recipe() -> None:
     keywords = set(inspect.signature(onnxprune.compress).parameters) | CompressKeywords.__annotations__.keys()
-    assert keywords - {"recipe", "on_event", "further"} == set(Recipe.model_fields)
+    assert keywords - {"recipe", "on_event", "further", *OF_MODULES} == set(Recipe.model_fields)
 
 
 def test_retrain_takes_every_option_of_its_recipe() -> None:

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from onnxprune.core.describe import describe_exception
 from onnxprune.core.errors import DataError, UsageError
-from onnxprune.train.custom import CustomMetric, describe_exception, load_callable, load_metric
+from onnxprune.train.custom import CustomMetric, load_callable, load_metric
 
 
 @pytest.fixture
