@@ -10,10 +10,11 @@ from onnxprune.runtime.evaluate import EvalResult, evaluate
 from onnxprune.runtime.fastest import SLOWEST, fastest
 from onnxprune.runtime.feeds import choose_feeds
 from onnxprune.runtime.find_feeds import FeedPair, find_feeds
-from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
 from onnxprune.runtime.node_times import NodeSample, profile_nodes
 from onnxprune.runtime.part_latency import measure_parts
 from onnxprune.runtime.providers import resolve_provider
+from onnxprune.runtime.ratios import Ratio
 from onnxprune.runtime.runner import PART_BYTES, Runner, observe
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
 from onnxprune.runtime.stand_in import StandIn, stand_in
