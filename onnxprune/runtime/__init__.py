@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxprune.runtime.capture import Capture, capture
 from onnxprune.runtime.compare import OutputDifference, compare, worst_rel
 from onnxprune.runtime.cores import usable_cores
+from onnxprune.runtime.dense_form import FLOAT16, DenseChoice, float16_form
 from onnxprune.runtime.environment import environment
 from onnxprune.runtime.evaluate import EvalResult, evaluate
 from onnxprune.runtime.fastest import SLOWEST, fastest
@@ -21,9 +22,11 @@ from onnxprune.runtime.stand_in import StandIn, stand_in
 from onnxprune.runtime.support import Unrunnable, can_run, find_unrunnable
 
 __all__ = [
+    "FLOAT16",
     "PART_BYTES",
     "SLOWEST",
     "Capture",
+    "DenseChoice",
     "EvalResult",
     "FeedPair",
     "Latency",
@@ -46,6 +49,7 @@ __all__ = [
     "fastest",
     "find_feeds",
     "find_unrunnable",
+    "float16_form",
     "make_session",
     "measure",
     "measure_parts",

@@ -13,7 +13,7 @@ unless inputs and outputs are asked to stay on the device.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,6 +132,15 @@ class LatencyComparison:
     def noisy(self) -> bool:
         """Returns whether some model's spread is above `NOISE_LIMIT`."""
         return any(latency.spread > NOISE_LIMIT for latency in self.latencies.values())
+
+    def best_form(self, forms: Collection[str]) -> str:
+        """Returns the fastest form of the reference, itself where no other one was shown to be faster.
+
+        Args:
+            forms: Names of models that are other forms of the reference.
+        """
+        faster = [name for name in forms if self.ratios[name].high < 1]
+        return min(faster, key=lambda name: self.ratios[name].value, default=next(iter(self.latencies)))
 
 
 def measure(

@@ -51,7 +51,7 @@ class Stands:
     Attributes:
         samples: Seconds per run, of each stand.
         calls: Model → runs in a row in each sample.
-        costly: Seconds that making one stand took, where that left only one; else 0.
+        costly_s: Seconds that making one stand took, where that left only one; else 0.
     """
 
     samples: tuple[Samples, ...]
@@ -73,9 +73,11 @@ def take_stands(make: Open, limits: StandLimits, is_settled: Callable[[tuple[Sam
     """
     began = time.perf_counter()
     calls = make(0)
+    made_s = time.perf_counter() - began
     typical = {name: warm_up(call, limits.warmup_s) for name, call in calls.items()}
     counts = {name: max(1, round(_SAMPLE_S / seconds)) for name, seconds in typical.items()}
-    made_s = time.perf_counter() - began
+    warm_s = time.perf_counter() - began - made_s
+    made_s += _LATER_WARMUP * warm_s
     planned = _planned(limits, made_s)
     if planned == 1:
         turns = TurnLimits(limits.repeats, limits.min_time_s, limits.settle_time_s, limits.max_time_s)
