@@ -492,6 +492,7 @@ def validate(
     threads: int | None = None,
     batches: int | str | Sequence[int] | None = None,
     profile: bool | None = None,
+    dense_forms: str | None = None,
     report: str | os.PathLike[str] | None = None,
     gates: str | Sequence[str] | None = None,
     on_event: EventHandler | None = None,
@@ -514,6 +515,7 @@ def validate(
         threads: Threads per onnxruntime session.
         batches: Batch sizes at which both models are timed, too.
         profile: Whether the nodes of both models are timed, too.
+        dense_forms: Where the original is timed in float16, too: "auto" on devices that gain by it, "all" or "off".
         report: Where report.json goes, with the same as HTML and Markdown beside it.
         gates: Bounds on what is measured, as in `compress`.
         on_event: Called with progress (`onnxprune.core.events`).
@@ -539,6 +541,7 @@ def validate(
         "threads": threads,
         "batches": batches,
         "profile": profile,
+        "dense_forms": dense_forms,
         "report": report,
         "gates": gates,
     }
@@ -555,6 +558,9 @@ def bench(
     callers: int | Sequence[int] | None = None,
     starts: int | None = None,
     nodes: int | None = None,
+    energy: bool | None = None,
+    cuda_graph: bool | None = None,
+    dense_forms: str | None = None,
     repeats: int | None = None,
     seconds: float | None = None,
     data: DataLike | None = None,
@@ -576,6 +582,9 @@ def bench(
         callers: Numbers of threads that call at once, to measure throughput.
         starts: Fresh processes for each model, to time how it starts.
         nodes: How many of the slowest nodes of each model to list.
+        energy: Whether joules of a run are measured, too, on CUDA by NVML (the extra `onnxprune[energy]`).
+        cuda_graph: Whether CUDA records a run and replays it, where the models allow that.
+        dense_forms: Where the first model is timed in float16, too: "auto" on devices that gain by it, "all" or "off".
         repeats: Samples of each model under each combination, at least.
         seconds: Of measuring for each combination, at most.
         data: Data to draw inputs from, as in `compress`.
@@ -602,6 +611,9 @@ def bench(
         "callers": callers,
         "starts": starts,
         "nodes": nodes,
+        "energy": energy,
+        "cuda_graph": cuda_graph,
+        "dense_forms": dense_forms,
         "repeats": repeats,
         "seconds": seconds,
         "data": data,

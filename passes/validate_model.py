@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import ModelError
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
 from onnxprune.runtime import (
+    FLOAT16,
     PART_BYTES,
+    DenseChoice,
     FeedPair,
     LatencyComparison,
     LatencyOptions,
@@ -24,6 +27,7 @@ from onnxprune.runtime import (
     choose_feeds,
     compare,
     evaluate,
+    float16_form,
     make_session,
     measure,
     measure_parts,
@@ -78,6 +82,7 @@ class ValidateModel(Pass):
         metric: A user's metric, "package.module:name", or "".
         batches: Batch sizes at which both models are timed, too.
         profile: Whether nodes are timed.
+        dense_forms: Where the original is timed in float16, too.
     """
 
     provider: str = "auto"
@@ -86,6 +91,7 @@ class ValidateModel(Pass):
     metric: str = ""
     batches: tuple[int, ...] = ()
     profile: bool = False
+    dense_forms: DenseChoice = "auto"
 
     name = "validate_model"
     needs = ("original", "slim", "feeds")
@@ -104,34 +110,49 @@ class ValidateModel(Pass):
             if self.batches or self.profile:
                 bench.note("Other batch sizes and nodes were not timed: the models are too large to hold both of them.")
             return self._in_parts({name: stand.model for name, stand in stands.items()}, feeds, options)
+        models = {name: stand.model for name, stand in stands.items()}
+        evaluated = not stands[SLIM].notes
+        found = self._with_sessions(models, feeds, bench, evaluated=evaluated)
+        found["latency"] = measure({**models, **self._other_forms(models[ORIGINAL], feeds, bench)}, feeds, options)
+        if self.batches:
+            found["latency_by_batch"] = self._by_batch(models, bench)
+        if self.profile:
+            found["node_times"] = self._profile(models, feeds, options)
+        return found
+
+    def _with_sessions(
+        self, models: Mapping[str, Model], feeds: Feeds, bench: Bench, *, evaluated: bool
+    ) -> dict[str, Any]:
+        """Compares outputs and accuracy, in sessions that are gone when others are made to be timed."""
         sessions = {
-            name: make_session(stand.model, provider=self.provider, threads=self.threads)
-            for name, stand in stands.items()
+            name: make_session(model, provider=self.provider, threads=self.threads) for name, model in models.items()
         }
         found: dict[str, Any] = {
             "differences": compare(run(sessions[ORIGINAL], feeds), run(sessions[SLIM], feeds)),
-            "latency": measure(sessions, feeds, options),
         }
         data = find_samples(bench, "eval_data")
-        if data is not None and not stands[SLIM].notes:
+        if data is not None and evaluated:
             found["evaluation"] = self._evaluate(sessions, data, bench)
-        if self.batches:
-            found["latency_by_batch"] = self._by_batch(sessions, stands[ORIGINAL].model, bench)
-        if self.profile:
-            found["node_times"] = self._profile({name: stand.model for name, stand in stands.items()}, feeds, options)
         return found
 
-    def _by_batch(self, sessions: Mapping[str, Session], model: Model, bench: Bench) -> tuple[LatencyComparison, ...]:
+    def _other_forms(self, original: Model, feeds: Feeds, bench: Bench) -> dict[str, onnx.ModelProto]:
+        """Returns other dense forms of the original, to be timed beside it."""
+        form = float16_form(original, feeds, choice=self.dense_forms, provider=self.provider, threads=self.threads)
+        if form.reason:
+            bench.note(form.reason)
+        return {FLOAT16: form.model} if form.model is not None else {}
+
+    def _by_batch(self, models: Mapping[str, Model], bench: Bench) -> tuple[LatencyComparison, ...]:
         """Returns the latencies at each batch size that the models take."""
         found = []
         for batch in dict.fromkeys(self.batches):
-            feeds = timing_feeds(bench, model, self.seed, batch)
+            feeds = timing_feeds(bench, models[ORIGINAL], self.seed, batch)
             options = timing_options(feeds, self.provider, self.threads, self.seed)
             if options.batch != batch:
                 bench.note(f"Latency at batch {batch} was not measured: the model's batch is {options.batch}.")
                 continue
             try:
-                found.append(measure(sessions, feeds, options))
+                found.append(measure(models, feeds, options))
             except ModelError as error:
                 bench.note(f"Latency at batch {batch} was not measured. {error}")
         return tuple(found)

@@ -15,6 +15,7 @@ import click
 __all__ = [
     "APPROXIMATE_HELP",
     "DATA_HELP",
+    "DENSE_HELP",
     "GATE_HELP",
     "REPORT_HELP",
     "image_options",
@@ -32,6 +33,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 APPROXIMATE_HELP = "Also prune channels over which an operator takes statistics (LayerNorm's width); retrain then."
 DATA_HELP = "An .npz or .npy file, a folder of images, a saved Hugging Face dataset, or pkg.mod:callable."
+DENSE_HELP = "Also time the original in float16: auto (on devices that gain by it), all or off. [default: auto]"
 GATE_HELP = "A bound that must hold, such as 'speedup>=1.2' or 'top1_drop<=0.5'; else exit code 3. May be repeated."
 REPORT_HELP = "Where report.json goes, with .html and .md beside it. [default: <stem of OUT>.report.json beside OUT]"
 _META = "onnxprune.recipe"
@@ -125,6 +127,7 @@ def runtime_options(command: Command) -> Command:
         place_options,
         recipe_option("--batches", "Batch sizes at which both models are timed, too.", metavar="N[,N...]"),
         recipe_option("--profile", "Time the nodes of both models, too.", switch=True),
+        recipe_option("--dense-forms", DENSE_HELP, click.Choice(["auto", "all", "off"])),
     )
     return _all(options, command)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +16,17 @@ from onnxprune.graph import Model
 from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.write_report import model_record
+from onnxprune.pipeline.timing_point import Place, time_point
 from onnxprune.pipeline.validating import check_interface
 from onnxprune.pipeline.words import check_place, command_line
 from onnxprune.recipe.timing import Timing
-from onnxprune.report.records import latency_record
-from onnxprune.report.timing_schema import (
-    NodeRecord,
-    RatioRecord,
-    StartRecord,
-    ThroughputRecord,
-    TimedModel,
-    TimingPoint,
-    TimingReport,
-)
+from onnxprune.report.timing_schema import NodeRecord, StartRecord, TimingPoint, TimingReport
 from onnxprune.report.write import write_text
-from onnxprune.runtime import LatencyOptions, Session, choose_feeds, environment, find_feeds, make_session, measure
+from onnxprune.runtime import choose_feeds, environment, find_feeds
 from onnxprune.runtime.feeds import DynamicDims, dynamic_dims
 from onnxprune.runtime.fresh_start import fresh_starts
 from onnxprune.runtime.node_times import profile_nodes
-from onnxprune.runtime.providers import CPU, resolve_provider, short_name
-from onnxprune.runtime.throughput import throughput
+from onnxprune.runtime.providers import resolve_provider, short_name
 from onnxprune.runtime.values import AnyArray
 from onnxprune.train.bench import find_samples
 
@@ -100,14 +90,6 @@ def _name(path: Path, paths: Sequence[Path], taken: Mapping[str, Model]) -> str:
     return name if not same else f"{name} ({same + 1})"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where sessions run: a provider's full name, and threads."""
-
-    provider: str
-    threads: int | None
-
-
 class _Run:
     """One comparison."""
 
@@ -137,7 +119,7 @@ class _Run:
                 self._points.append(TimingPoint(provider=name, missing=str(error)))
                 continue
             for threads in self._options.threads or (None,):
-                self._measure(_Place(provider, threads))
+                self._measure(Place(provider, threads))
         if len(wrong) == len(set(self._options.providers)):
             raise UsageError(" ".join(dict.fromkeys(wrong)))
         return TimingReport(
@@ -150,16 +132,12 @@ class _Run:
             environment=environment(),
         )
 
-    def _measure(self, place: _Place) -> None:
-        sessions = {
-            name: make_session(path, provider=place.provider, threads=place.threads)
-            for name, path in self._files.items()
-        }
+    def _measure(self, place: Place) -> None:
         typical: Feeds | None = None
         for batch, dims in self._conditions():
             feeds = self._feeds(batch, dims)
             typical = typical or feeds
-            self._points.append(self._point(place, sessions, feeds, dims))
+            self._points.append(time_point(self._files, feeds, place, self._options, dims))
         if typical is not None and self._options.starts:
             self._start(place, typical)
         if typical is not None and self._options.nodes:
@@ -180,49 +158,7 @@ class _Run:
         rng = np.random.default_rng(self._options.seed)
         return choose_feeds(self._inputs, batch=batch, other=None, rng=rng, sample=self._sample, sizes=dims)
 
-    def _point(
-        self, place: _Place, sessions: Mapping[str, Session], feeds: Feeds, dims: Mapping[str, int]
-    ) -> TimingPoint:
-        leading = next((int(array.shape[0]) for array in feeds.values() if array.ndim), 1)
-        resident = place.provider != CPU
-        options = LatencyOptions(
-            repeats=self._options.repeats,
-            settle_time_s=min(LatencyOptions.settle_time_s, self._options.seconds),
-            min_time_s=min(LatencyOptions.min_time_s, self._options.seconds),
-            max_time_s=self._options.seconds,
-            batch=leading,
-            seed=self._options.seed,
-            resident=resident,
-        )
-        found = measure(sessions, feeds, options)
-        served: dict[str, list[ThroughputRecord]] = {name: [] for name in sessions}
-        for callers in self._options.callers or ():
-            for name, rate in throughput(sessions, feeds, callers).items():
-                served[name].append(
-                    ThroughputRecord(callers=callers, runs_per_s=rate.runs_per_s, low=rate.low, high=rate.high)
-                )
-        return TimingPoint(
-            provider=short_name(found.provider),
-            threads=found.threads,
-            batch=leading,
-            dims=dict(dims),
-            resident=resident,
-            models=tuple(
-                TimedModel(
-                    name=name,
-                    latency=latency_record(latency),
-                    ratio=RatioRecord(ratio=ratio.value, low=ratio.low, high=ratio.high, iqr=ratio.iqr)
-                    if (ratio := found.ratios.get(name)) is not None
-                    else None,
-                    throughput=tuple(served[name]),
-                )
-                for name, latency in found.latencies.items()
-            ),
-            noisy=found.noisy,
-            notes=found.notes,
-        )
-
-    def _start(self, place: _Place, feeds: Feeds) -> None:
+    def _start(self, place: Place, feeds: Feeds) -> None:
         if any(array.dtype.kind == "V" or array.dtype.hasobject for array in feeds.values()):
             self._stage.note("How models start was not measured: their inputs cannot be handed to another process.")
             return
@@ -242,7 +178,7 @@ class _Run:
             for name, start in found.items()
         ]
 
-    def _list_nodes(self, place: _Place, feeds: Feeds) -> None:
+    def _list_nodes(self, place: Place, feeds: Feeds) -> None:
         for name, nodes in profile_nodes(self._files, feeds, provider=place.provider, threads=place.threads).items():
             whole = sum(node.p50_us for node in nodes) or 1.0
             slowest = sorted(nodes, key=lambda node: -node.p50_us)[: self._options.nodes]

@@ -239,7 +239,13 @@ def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord], digest: str
     return [
         *packing,
         ValidateModel(
-            recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
+            recipe.provider,
+            recipe.threads,
+            recipe.seed,
+            recipe.metric or "",
+            recipe.batches,
+            recipe.profile,
+            recipe.dense_forms,
         ),
         RecordProvenance("compress", digest, budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),

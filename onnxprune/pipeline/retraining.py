@@ -148,7 +148,13 @@ def _train(recipe: Retraining) -> list[Pass]:
 def _finish(recipe: Retraining, source: str) -> list[Pass]:
     return [
         ValidateModel(
-            recipe.provider, recipe.threads, recipe.seed, recipe.metric or "", recipe.batches, recipe.profile
+            recipe.provider,
+            recipe.threads,
+            recipe.seed,
+            recipe.metric or "",
+            recipe.batches,
+            recipe.profile,
+            recipe.dense_forms,
         ),
         RecordProvenance("retrain", recipe_digest(recipe), source=source),
         ExportModel(recipe.out_path),

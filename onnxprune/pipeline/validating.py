@@ -84,6 +84,7 @@ def validate(comparison: Comparison, on_event: EventHandler = ignore_events) -> 
             metric=comparison.metric or "",
             batches=comparison.batches,
             profile=comparison.profile,
+            dense_forms=comparison.dense_forms,
         )
         run_passes([measure], bench, records)
         files = source_files(second)

@@ -28,6 +28,7 @@ class Comparison(Options):
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
         batches: As in `Recipe`.
         profile: As in `Recipe`.
+        dense_forms: As in `Recipe`.
         report: Where report.json goes, with the same as HTML and Markdown beside it; None for nowhere.
         gates: As in `Recipe`.
     """
@@ -44,6 +45,7 @@ class Comparison(Options):
     threads: int | None = Field(default=None, ge=1)
     batches: Counts = ()
     profile: bool = False
+    dense_forms: Literal["auto", "all", "off"] = "auto"
     report: ReportPath | None = None
     gates: Gates = ()
 

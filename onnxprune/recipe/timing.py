@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -48,6 +48,10 @@ class Timing(Options):
         callers: Threads of a server that call at once, to measure throughput; none by default.
         starts: Fresh processes for each model, to measure how it starts; 0 for none.
         nodes: Nodes of each model to list by their time; 0 for none.
+        energy: Whether joules of a run are measured, too, on CUDA by NVML.
+        cuda_graph: Whether CUDA records a run and replays it, where the models allow that.
+        dense_forms: Where the first model is timed in float16, too, and the others are held against the faster form:
+            "auto" on devices that gain by it, "all" on the CPU as well, or "off".
         repeats: Samples per model and point, at least.
         seconds: Of measuring for each point, at most, warm-up aside.
         data: Data to draw inputs from, as in `Recipe`; random ones without.
@@ -66,6 +70,9 @@ class Timing(Options):
     callers: Counts | None = None
     starts: int = Field(default=3, ge=0)
     nodes: int = Field(default=0, ge=0)
+    energy: bool = False
+    cuda_graph: bool = False
+    dense_forms: Literal["auto", "all", "off"] = "auto"
     repeats: int = Field(default=50, ge=5)
     seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     data: DataSource | None = None

@@ -53,6 +53,7 @@ class TrainingKeywords(TypedDict, total=False):
     checkpoint_seconds: float
     batches: int | str | tuple[int, ...]
     profile: bool
+    dense_forms: str
 
 
 class TrainingFields(Options):
@@ -100,6 +101,8 @@ class TrainingFields(Options):
         threads: Threads per onnxruntime session; None lets onnxruntime choose.
         batches: Batch sizes at which both models are timed, too.
         profile: Whether the nodes of both models are timed, too.
+        dense_forms: Where the original is timed in float16, too, and the slim model is held against the faster form:
+            "auto" on devices that gain by it, "all" on the CPU as well, or "off".
         seed: Seed of everything random.
         run_dir: Folder for plan, checkpoints and records; None means `run_path`.
         resume: Whether to go on with a run that was stopped.
@@ -148,6 +151,7 @@ class TrainingFields(Options):
     threads: int | None = Field(default=None, ge=1)
     batches: Counts = ()
     profile: bool = False
+    dense_forms: Literal["auto", "all", "off"] = "auto"
     seed: int = Field(default=0, ge=0, lt=2**63)
     run_dir: Path | None = None
     resume: bool = False

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from onnxprune.report.page import numbers
 from onnxprune.report.schema import Accuracy, Cost, Evaluation, LatencyReport, Report
+from onnxprune.report.status import best_dense
 
 __all__ = [
     "Row",
@@ -159,7 +160,7 @@ def _latencies(report: Report) -> tuple[Row, ...]:
     if latency is None:
         return (Row("latency", missing=latency_missing(report)),)
     old, new = latency.before, latency.after
-    return (
+    rows = [
         Row("latency, median", numbers.time_us(old.p50_us), numbers.time_us(new.p50_us), numbers.ratio(latency.ratio)),
         Row(
             "latency, 95 % of runs",
@@ -168,7 +169,12 @@ def _latencies(report: Report) -> tuple[Row, ...]:
             numbers.ratio(new.p95_us, old.p95_us),
         ),
         Row("latency, spread (IQR)", numbers.time_us(old.iqr_us), numbers.time_us(new.iqr_us)),
-    )
+    ]
+    if latency.dense is not None:
+        form, form_us = best_dense(latency, latency.dense)
+        times = numbers.time_us(form_us), numbers.time_us(new.p50_us)
+        rows.append(Row(f"latency, best dense form ({form})", *times, numbers.ratio(latency.dense.ratio)))
+    return tuple(rows)
 
 
 def _accuracies(report: Report) -> tuple[Row, ...]:

@@ -11,6 +11,7 @@ from onnxprune.core.tiling import TiledLayer, Tiling
 from onnxprune.report.schema import (
     Accuracy,
     BudgetRecord,
+    DenseRecord,
     Evaluation,
     FrozenRecord,
     GroupRecord,
@@ -45,7 +46,10 @@ _UNITS = {"flops": "MACs", "params": "parameters", "size": "bytes", "memory": "b
 
 
 def latency_report(comparison: LatencyComparison, before: str, after: str) -> LatencyReport:
-    """Returns the latencies of the models called `before` and `after`; `before` is the reference."""
+    """Returns the latencies of the models called `before` and `after`.
+
+    `before` is the reference, and what else was timed are other dense forms of it.
+    """
     ratio = comparison.ratios[after]
     return LatencyReport(
         provider=comparison.provider,
@@ -57,8 +61,25 @@ def latency_report(comparison: LatencyComparison, before: str, after: str) -> La
         ratio_low=ratio.low,
         ratio_high=ratio.high,
         ratio_iqr=ratio.iqr,
+        stands=comparison.stands,
+        dense=_dense_record(comparison, before, after),
         noisy=comparison.noisy,
         notes=comparison.notes,
+    )
+
+
+def _dense_record(comparison: LatencyComparison, before: str, after: str) -> DenseRecord | None:
+    forms = [name for name in comparison.latencies if name not in (before, after)]
+    if not forms:
+        return None
+    best = comparison.best_form(forms)
+    ratio = comparison.against[best][after]
+    return DenseRecord(
+        best=best,
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        forms={name: latency_record(comparison.latencies[name]) for name in forms},
     )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Cost",
     "Curve",
     "CurvePoint",
+    "DenseRecord",
     "Epoch",
     "Evaluation",
     "Failure",
@@ -126,8 +127,24 @@ class LatencyRecord(_Record):
     quantiles_us: tuple[Figure, ...] = ()
 
 
+class DenseRecord(_Record):
+    """The slim model against the original's fastest dense form; `forms` are those that were timed, by name.
+
+    `ratio` is the slim model's time over that of the form `best`, with its 95 % interval.
+    """
+
+    best: str
+    ratio: Figure
+    ratio_low: Figure = None
+    ratio_high: Figure = None
+    forms: dict[str, LatencyRecord] = Field(default_factory=dict)
+
+
 class LatencyReport(_Record):
-    """Latency before and after, timed turn by turn; `ratio` with its 95 % interval and IQR."""
+    """Latency before and after, timed turn by turn; `ratio` with its 95 % interval and IQR.
+
+    `stands` is how often sessions of both models were made anew.
+    """
 
     provider: str
     threads: int
@@ -138,6 +155,8 @@ class LatencyReport(_Record):
     ratio_low: Figure = None
     ratio_high: Figure = None
     ratio_iqr: Figure = None
+    stands: int | None = None
+    dense: DenseRecord | None = Field(None, description="Null where no other dense form was timed.")
     noisy: bool = False
     notes: tuple[str, ...] = ()
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from onnxprune.report.figures import count_text, percent_text
-from onnxprune.report.schema import LatencyReport, Report
+from onnxprune.report.schema import DenseRecord, LatencyReport, Report
 
-__all__ = ["conditions", "plan_line", "status_lines"]
+__all__ = ["best_dense", "conditions", "plan_line", "status_lines"]
 
 
 def conditions(latency: LatencyReport) -> str:
-    """Returns provider, threads, batch and sample count of a latency figure."""
+    """Returns provider, threads, batch and samples of a latency figure, and in how many sessions they were taken."""
     provider = latency.provider.removesuffix("ExecutionProvider")
     threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
-    return f"{provider}, {threads}, batch {latency.batch}, n = {latency.after.n}"
+    sessions = f" in {latency.stands} sessions" if latency.stands is not None and latency.stands > 1 else ""
+    return f"{provider}, {threads}, batch {latency.batch}, n = {latency.after.n}{sessions}"
+
+
+def best_dense(latency: LatencyReport, dense: DenseRecord) -> tuple[str, float | None]:
+    """Returns the original's fastest dense form, and its median time in microseconds."""
+    form = dense.forms.get(dense.best)
+    return ("as given", latency.before.p50_us) if form is None else (dense.best, form.p50_us)
 
 
 def plan_line(report: Report) -> str:
@@ -51,8 +58,20 @@ def status_lines(report: Report) -> tuple[str, ...]:
         if report.latency.ratio_low is not None and report.latency.ratio_high is not None:
             spread = f"; ratio {report.latency.ratio_low:.2f} to {report.latency.ratio_high:.2f} (95 % interval)"
         lines.append(f"Latency on {conditions(report.latency)}{spread}.")
+        lines += _dense_line(report.latency)
     if report.evaluation is not None:
         agreed = report.evaluation.agreement
         end = f"; both models agree on {percent_text(agreed)}" if agreed is not None else ""
         lines.append(f"Evaluated on {report.evaluation.n} samples{end}.")
     return tuple(lines)
+
+
+def _dense_line(latency: LatencyReport) -> list[str]:
+    dense = latency.dense
+    if dense is None or dense.ratio is None:
+        return []
+    form, _ = best_dense(latency, dense)
+    ends = ""
+    if dense.ratio_low is not None and dense.ratio_high is not None:
+        ends = f" ({dense.ratio_low:.2f} to {dense.ratio_high:.2f}, 95 % interval)"
+    return [f"Against the original's best dense form ({form}): ratio {dense.ratio:.2f}{ends}."]

@@ -27,7 +27,7 @@ from onnxprune.report.schema import (
     Report,
     TileRecord,
 )
-from onnxprune.report.status import status_lines
+from onnxprune.report.status import best_dense, status_lines
 
 __all__ = ["curve_table", "frozen_table", "gates_table", "groups_table", "render", "summary_table", "tiles_table"]
 
@@ -116,6 +116,10 @@ def summary_table(report: Report) -> Table:
         latency = report.latency
         ratio = ratio_text(latency.ratio, 1.0)
         _add(table, "latency p50 [p95]", _latency(latency.before), _latency(latency.after), ratio)
+        if latency.dense is not None:
+            form, form_us = best_dense(latency, latency.dense)
+            times = duration_text(form_us), duration_text(latency.after.p50_us)
+            _add(table, f"p50, best dense form ({form})", *times, ratio_text(latency.dense.ratio, 1.0))
     if report.evaluation is not None:
         old_accuracy, new_accuracy = report.evaluation.before, report.evaluation.after
         for name, share, new_share in (

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from onnxprune.report.schema import Figure, LatencyRecord, ModelRecord
 
 __all__ = [
+    "EnergyRecord",
     "NodeRecord",
     "RatioRecord",
     "StartRecord",
@@ -46,19 +47,34 @@ class ThroughputRecord(_Record):
     high: Figure = None
 
 
+class EnergyRecord(_Record):
+    """Joules of a run: the median window, the least and the most; `watts` while it runs."""
+
+    joules: Figure
+    low: Figure = None
+    high: Figure = None
+    watts: Figure = None
+
+
 class TimedModel(_Record):
-    """One model at one point."""
+    """One model at one point; `dense` says that it is the first one in another form, such as float16."""
 
     name: str
     latency: LatencyRecord
     ratio: RatioRecord | None = Field(None, description="Null for the reference.")
+    ratio_dense: RatioRecord | None = Field(
+        None, description="Over the fastest dense form of the first model; null where no other form was timed."
+    )
+    dense: bool = False
+    energy: EnergyRecord | None = None
     throughput: tuple[ThroughputRecord, ...] = ()
 
 
 class TimingPoint(_Record):
     """All models under one set of conditions, timed turn by turn.
 
-    `missing` says why nothing was measured; `resident` whether inputs and outputs stay on the device.
+    `missing` says why nothing was measured; `resident` whether inputs and outputs stay on the device; `stands` how
+    often sessions were made anew; `best_dense` which form of the first model is fastest, where several were timed.
     """
 
     provider: str
@@ -66,6 +82,9 @@ class TimingPoint(_Record):
     batch: int | None = None
     dims: dict[str, int] = Field(default_factory=dict)
     resident: bool = False
+    cuda_graph: bool = False
+    stands: int | None = None
+    best_dense: str = ""
     models: tuple[TimedModel, ...] = ()
     noisy: bool = False
     notes: tuple[str, ...] = ()

@@ -17,9 +17,13 @@ _NARROWEST = 1.0
 
 def render_timing(report: TimingReport) -> RenderableType:
     """Returns everything the terminal shows of `report`."""
-    parts: list[RenderableType] = [_latencies(report)]
+    parts: list[RenderableType] = [_latencies(report), *_stands(report)]
+    if any(point.best_dense for point in report.points):
+        parts.append(_against_dense(report))
     if any(model.throughput for point in report.points for model in point.models):
         parts.append(_throughput(report))
+    if any(model.energy is not None for point in report.points for model in point.models):
+        parts.append(_energy(report))
     if report.starts:
         parts.append(_starts(report))
     if report.nodes:
@@ -59,10 +63,41 @@ def _latencies(report: TimingReport) -> Table:
     return table
 
 
+def _stands(report: TimingReport) -> list[Text]:
+    counts = sorted({point.stands for point in report.points if point.stands})
+    if not counts:
+        return []
+    often = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return [Text(f"Sessions made anew {often} time{'s' * (counts[-1] > 1)}.", style="dim")]
+
+
+def _against_dense(report: TimingReport) -> Table:
+    table = _table("Against the best dense form of the first", "where", "batch", "model", "best form", "ratio", "95 %")
+    for point in report.points:
+        for model in point.models:
+            if model.ratio_dense is not None and not model.dense:
+                ratio = _ratio(model.ratio_dense)
+                _add(table, _where(point), str(point.batch), model.name, point.best_dense, *ratio)
+    return table
+
+
+def _energy(report: TimingReport) -> Table:
+    table = _table("Energy of a run", "where", "batch", "model", "joules", "least–most", "watts")
+    for point in report.points:
+        for model in point.models:
+            found = model.energy
+            if found is not None and found.joules is not None:
+                ends = f"{found.low or 0:.3g}–{found.high or 0:.3g}"
+                watts = f"{found.watts or 0:.0f}"
+                _add(table, _where(point), str(point.batch), model.name, f"{found.joules:.3g}", ends, watts)
+    return table
+
+
 def _where(point: TimingPoint) -> str:
     dims = "".join(f", {name} {size}" for name, size in point.dims.items())
     threads = "" if point.threads is None else f", {point.threads} thread{'s' * (point.threads != 1)}"
-    return f"{point.provider}{threads}{dims}"
+    graph = ", recorded" if point.cuda_graph else ""
+    return f"{point.provider}{threads}{dims}{graph}"
 
 
 def _ratio(ratio: RatioRecord | None) -> tuple[str, str]:

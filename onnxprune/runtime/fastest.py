@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnxprune.runtime.latency import Ratio
+from onnxprune.runtime.ratios import Ratio
 
 __all__ = ["SLOWEST", "fastest"]
 

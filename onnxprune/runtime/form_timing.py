@@ -19,7 +19,8 @@ from onnxprune.core.tiling import FORMS, Form, TiledLayer
 from onnxprune.kernels.rewrite import chain_of, stored_bytes, write_forms
 from onnxprune.runtime.capture import capture
 from onnxprune.runtime.fastest import fastest
-from onnxprune.runtime.latency import LatencyComparison, LatencyOptions, Ratio, measure
+from onnxprune.runtime.latency import LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.ratios import Ratio
 from onnxprune.runtime.session import ModelSource
 
 __all__ = ["PERCENTILE", "FormTiming", "Timer"]
@@ -69,6 +70,7 @@ class FormTiming:
             min_time_s=0.1,
             settle_time_s=0.5,
             max_time_s=4.0,
+            stands=1,
             percentile=PERCENTILE,
         )
 

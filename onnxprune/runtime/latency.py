@@ -1,46 +1,41 @@
 """How long models take, and whether one is really faster than another.
 
-All models are timed in one process, turn by turn (see `timing`). A sample is the mean of
-`calls` runs in a row, as many as the clock needs. With t_i the samples of a model and r_i
-those of the reference,
-
-    ratio = quartile_i(t_i) / quartile_i(r_i),   below 1 is faster,
-
-with a 95 % interval: the wider, on each side, of a bootstrap over rounds and of Student's t over five
-stretches of rounds in a row, which sees load that comes and goes for a second. The lower quartile
-stands for the runs that nothing else disturbed: on a busy machine times fall into two heaps, of runs
-that were let through and of runs that had to wait for a core, and where the heaps are about as large
-the median jumps from one to the other. (The median of t_i / r_i is worse still: an interruption breaks
-a pair from either side.)
-Measuring goes on until the interval is narrow or time is up. Input and output copies are part
-of a run, unless inputs and outputs are asked to stay on the device.
+All models are timed in one process, turn by turn (see `timing`), in several stands with sessions made anew
+(see `stands`). A sample is the mean of as many runs in a row as the clock needs. Models are held against each
+other by the lower quartiles of their samples in each stand (see `ratios`): these stand for the runs that
+nothing else disturbed. On a busy machine times fall into two heaps, of runs that were let through and of runs
+that had to wait for a core, and where the heaps are about as large the median jumps from one to the other.
+(The median of ratios of single rounds is worse still: an interruption breaks a pair from either side.)
+Measuring goes on until the interval is narrow or time is up. Input and output copies are part of a run,
+unless inputs and outputs are asked to stay on the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from onnxprune.core.errors import InternalError
-from onnxprune.runtime.providers import CUDA, TENSORRT
+from onnxprune.graph import Model
+from onnxprune.runtime.callers import FixedRun, copying_run, resident_run
+from onnxprune.runtime.large import with_data_file
+from onnxprune.runtime.ratios import Ratio, Samples, find_ratio
 from onnxprune.runtime.session import ModelSource, Session, make_session, run
-from onnxprune.runtime.timing import Call, TurnLimits, take_turns, warm_up
-from onnxprune.runtime.values import AnyArray, is_numpy_type, to_ort_values
+from onnxprune.runtime.stands import StandLimits, Stands, take_stands
+from onnxprune.runtime.timing import Call
+from onnxprune.runtime.values import AnyArray
 
-__all__ = ["NOISE_LIMIT", "Latency", "LatencyComparison", "LatencyOptions", "Ratio", "measure"]
+__all__ = ["NOISE_LIMIT", "Latency", "LatencyComparison", "LatencyOptions", "measure"]
 
 NOISE_LIMIT = 0.30
-_SAMPLE_S = 200e-6
-_RESAMPLES = 500
 _NARROW = 0.04
-_STRETCHES = 5
-_STUDENT = 2.776
-"""97.5 % of Student's t with one degree of freedom less than there are stretches."""
-_DEVICES = {CUDA: "cuda", TENSORRT: "cuda"}
 
 
 @dataclass(frozen=True)
@@ -52,16 +47,20 @@ class LatencyOptions:
         warmup_s: Seconds of warm-up per model, at least; it goes on until two windows of runs
             agree within 5 %, for three times as long at most.
         min_time_s: Seconds of measuring over all models, at least.
-        settle_time_s: Seconds of measuring over all models after which a ratio's interval may
+        settle_time_s: Seconds over all models, with making sessions anew, after which a ratio's interval may
             stay wider than 4 % of the ratio.
         max_time_s: Seconds of measuring over all models after which `repeats` is given up;
             five samples are always taken.
+        stands: How often sessions are made, at least, where models are given and not sessions; fewer where making
+            them takes long. 1 makes them once.
         threads: Threads within one operator, as `make_session` takes it.
         provider: As `resolve_provider` takes it.
         batch: Batch size of the feeds, for the record.
         seed: Seed of the bootstrap.
         resident: Whether inputs lie on the provider's device before the clock starts, and outputs stay there.
         percentile: Of the samples, which ratios compare.
+        cuda_graph: Whether CUDA records a run and replays it, with inputs and outputs that stay on the device; see
+            `cuda_graph_obstacle`, which says where that is legal.
     """
 
     repeats: int = 50
@@ -69,12 +68,14 @@ class LatencyOptions:
     min_time_s: float = 1.0
     settle_time_s: float = 4.0
     max_time_s: float = 60.0
+    stands: int = 8
     threads: int | None = None
     provider: str = "cpu"
     batch: int = 1
     seed: int = 0
     resident: bool = False
     percentile: float = 25.0
+    cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,23 +105,6 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Time over the reference's time, below 1 is faster.
-
-    Attributes:
-        value: Ratio of the lower quartiles, or of the percentile that the options name.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        iqr: Interquartile range of the ratios of single rounds.
-    """
-
-    value: float
-    low: float
-    high: float
-    iqr: float
-
-
-@dataclass(frozen=True)
 class LatencyComparison:
     """Latencies of several models, measured turn by turn.
 
@@ -131,6 +115,8 @@ class LatencyComparison:
         threads: Threads within one operator.
         batch: Batch size.
         notes: Sentences on noise and on limits of the measurement.
+        stands: How often sessions of all models were made.
+        against: Model → every other model → the ratio of its time to that of the former.
     """
 
     latencies: Mapping[str, Latency]
@@ -139,11 +125,22 @@ class LatencyComparison:
     threads: int
     batch: int
     notes: tuple[str, ...] = field(default=())
+    stands: int = 1
+    against: Mapping[str, Mapping[str, Ratio]] = field(default_factory=dict)
 
     @property
     def noisy(self) -> bool:
         """Returns whether some model's spread is above `NOISE_LIMIT`."""
         return any(latency.spread > NOISE_LIMIT for latency in self.latencies.values())
+
+    def best_form(self, forms: Collection[str]) -> str:
+        """Returns the fastest form of the reference, itself where no other one was shown to be faster.
+
+        Args:
+            forms: Names of models that are other forms of the reference.
+        """
+        faster = [name for name in forms if self.ratios[name].high < 1]
+        return min(faster, key=lambda name: self.ratios[name].value, default=next(iter(self.latencies)))
 
 
 def measure(
@@ -166,65 +163,99 @@ def measure(
     if not models:
         raise InternalError("measure() was given no model.")
     options = options or LatencyOptions()
-    sessions = _sessions(models, options)
-    calls: dict[str, Call] = {}
-    for name, session in sessions.items():
-        run(session, feeds)  # Reports what does not fit before the clock starts.
-        calls[name] = _resident_caller(session, feeds) if options.resident else _caller(session, feeds)
-    typical = {name: warm_up(call, options.warmup_s) for name, call in calls.items()}
-    counts = {name: max(1, round(_SAMPLE_S / seconds)) for name, seconds in typical.items()}
-    limits = TurnLimits(options.repeats, options.min_time_s, options.settle_time_s, options.max_time_s)
-    samples = take_turns(calls, counts, limits, lambda found: _is_settled(found, options), options.seed)
-    latencies = {name: _summary(samples[name], counts[name]) for name in calls}
-    ratios = _ratios(samples, options)
-    provider, threads = _conditions(next(iter(sessions.values())))
-    return LatencyComparison(latencies, ratios, provider, threads, options.batch, _notes(latencies, options))
+    with tempfile.TemporaryDirectory(prefix="onnxprune-", ignore_cleanup_errors=True) as scratch:
+        maker = _Maker(models, feeds, options, Path(scratch))
+        limits = StandLimits(
+            stands=options.stands if maker.anew else 1,
+            repeats=options.repeats,
+            warmup_s=options.warmup_s,
+            min_time_s=options.min_time_s,
+            settle_time_s=options.settle_time_s,
+            max_time_s=options.max_time_s,
+            seed=options.seed,
+        )
+        found = take_stands(maker, limits, lambda stands: _is_settled(stands, options))
+    latencies = {name: _summary(found.pooled(name), calls) for name, calls in found.calls.items()}
+    against = {name: _ratios(found.samples, options, name) for name in latencies}
+    provider, threads = maker.conditions
+    return LatencyComparison(
+        latencies,
+        against[next(iter(against))],
+        provider,
+        threads,
+        options.batch,
+        _notes(latencies, found, options),
+        len(found.samples),
+        against,
+    )
 
 
-def _sessions(models: Mapping[str, ModelSource | Session], options: LatencyOptions) -> dict[str, Session]:
-    sessions = {
-        name: model
-        if isinstance(model, ort.InferenceSession)
-        else make_session(model, provider=options.provider, threads=options.threads)
-        for name, model in models.items()
-    }
-    if len({_conditions(session) for session in sessions.values()}) > 1:
-        found = ", ".join(f"{name}: {_conditions(session)}" for name, session in sessions.items())
-        raise InternalError(f"sessions to compare differ in provider or threads: {found}")
-    return sessions
+class _Maker:
+    """Makes the runs of a stand.
+
+    Attributes:
+        anew: Whether sessions are made for each stand; those that were given stay.
+        conditions: Provider and threads that sessions really have, once there are some.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelSource | Session],
+        feeds: Mapping[str, AnyArray],
+        options: LatencyOptions,
+        scratch: Path,
+    ) -> None:
+        self._feeds, self._options = feeds, options
+        self.anew = not any(isinstance(model, ort.InferenceSession) for model in models.values())
+        self.conditions = ("", 0)
+        self._models = {name: _held(model, scratch / str(n)) for n, (name, model) in enumerate(models.items())}
+        self._outputs: dict[str, Mapping[str, AnyArray]] = {}
+
+    def __call__(self, number: int) -> dict[str, Call]:
+        """Returns a run of each model, of sessions made in an order drawn anew."""
+        names = list(self._models)
+        order = np.random.default_rng([self._options.seed, number]).permutation(names).tolist()
+        sessions = {name: self._session(name) for name in (order if number else names)}
+        found = {name: _conditions(session) for name, session in sessions.items()}
+        if len(set(found.values())) > 1:
+            listed = ", ".join(f"{name}: {each}" for name, each in found.items())
+            raise InternalError(f"sessions to compare differ in provider or threads: {listed}")
+        self.conditions = found[names[0]]
+        return {name: self._run(name, sessions[name], number) for name in names}
+
+    def _session(self, name: str, *, plain: bool = False) -> Session:
+        model, folder = self._models[name]
+        if isinstance(model, ort.InferenceSession):
+            return model
+        return make_session(
+            model,
+            provider=self._options.provider,
+            threads=self._options.threads,
+            folder=folder,
+            cuda_graph=self._options.cuda_graph and not plain,
+        )
+
+    def _run(self, name: str, session: Session, number: int) -> Call:
+        if self._options.cuda_graph:
+            if name not in self._outputs:  # a plain run in a session that records would be what it records
+                self._outputs[name] = run(self._session(name, plain=True), self._feeds)
+            return FixedRun(session, self._feeds, self._outputs[name])
+        if number == 0:
+            run(session, self._feeds)  # Reports what does not fit before the clock starts.
+        return (resident_run if self._options.resident else copying_run)(session, self._feeds)
+
+
+def _held(model: ModelSource | Session, folder: Path) -> tuple[onnx.ModelProto | bytes | Path | Session, Path | None]:
+    """Returns a model as sessions are made of it quickly, again and again, and the folder of its weights."""
+    if not isinstance(model, Model):
+        return model, None
+    folder.mkdir()
+    return with_data_file(model, folder)
 
 
 def _conditions(session: Session) -> tuple[str, int]:
     """Returns the provider and the threads that a session really has."""
     return session.get_providers()[0], session.get_session_options().intra_op_num_threads
-
-
-def _caller(session: Session, feeds: Mapping[str, AnyArray]) -> Call:
-    names, arrays = [o.name for o in session.get_outputs()], dict(feeds)
-    if all(is_numpy_type(v.type) for v in (*session.get_inputs(), *session.get_outputs())):
-        return lambda: session.run(names, arrays)
-    values = to_ort_values(feeds)
-    return lambda: session.run_with_ort_values(names, values)
-
-
-def _resident_caller(session: Session, feeds: Mapping[str, AnyArray]) -> Call:
-    """Returns a run whose inputs and outputs stay where the session's first provider computes."""
-    device = _DEVICES.get(session.get_providers()[0], "cpu")
-    binding = session.io_binding()
-    held = {
-        name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0) for name, array in feeds.items()
-    }
-    for name, value in held.items():
-        binding.bind_ortvalue_input(name, value)
-    for output in session.get_outputs():
-        binding.bind_output(output.name, device, 0)
-
-    def call() -> object:
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-        return held  # keeps the inputs alive as long as the call
-
-    return call
 
 
 def _summary(seconds: NDArray[np.float64], calls: int) -> Latency:
@@ -234,36 +265,21 @@ def _summary(seconds: NDArray[np.float64], calls: int) -> Latency:
     return Latency(p50, p90, p95, p75 - p25, float(seconds.mean() * 1e6), len(seconds), calls, p10, p99, quantiles)
 
 
-def _ratios(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions) -> dict[str, Ratio]:
-    """Returns the ratio of every model but the first to the first."""
-    (_, reference), *others = samples.items()
-    rng, q = np.random.default_rng(options.seed), options.percentile
-    rounds = len(reference)
-    picks = rng.integers(0, rounds, (_RESAMPLES, rounds))
-    references = np.percentile(reference[picks], q, axis=1)
-    ratios = {}
-    for name, seconds in others:
-        low, high = np.percentile(np.percentile(seconds[picks], q, axis=1) / references, [2.5, 97.5])
-        p25, p75 = np.percentile(seconds / reference, [25, 75])
-        value = float(np.percentile(seconds, q) / np.percentile(reference, q))
-        reach = _reach(seconds, reference, q)
-        low, high = min(low, value / reach), max(high, value * reach)
-        ratios[name] = Ratio(value, float(low), float(high), float(p75 - p25))
-    return ratios
+def _ratios(stands: tuple[Samples, ...], options: LatencyOptions, reference: str) -> dict[str, Ratio]:
+    """Returns the ratio of every model but `reference` to it."""
+    return {
+        name: find_ratio(stands, name, reference, percentile=options.percentile, seed=options.seed)
+        for name in stands[0]
+        if name != reference
+    }
 
 
-def _reach(seconds: NDArray[np.float64], reference: NDArray[np.float64], q: float) -> float:
-    """Returns the factor by which the ratio may be off, by how much it differs from stretch to stretch."""
-    stretches = zip(np.array_split(seconds, _STRETCHES), np.array_split(reference, _STRETCHES), strict=True)
-    logs = [float(np.log(np.percentile(a, q) / np.percentile(b, q))) for a, b in stretches]
-    return float(np.exp(_STUDENT * np.std(logs, ddof=1) / np.sqrt(_STRETCHES)))
+def _is_settled(stands: tuple[Samples, ...], options: LatencyOptions) -> bool:
+    first = next(iter(stands[0]))
+    return all(r.high - r.low <= _NARROW * r.value for r in _ratios(stands, options, first).values())
 
 
-def _is_settled(samples: Mapping[str, NDArray[np.float64]], options: LatencyOptions) -> bool:
-    return all(r.high - r.low <= _NARROW * r.value for r in _ratios(samples, options).values())
-
-
-def _notes(latencies: Mapping[str, Latency], options: LatencyOptions) -> tuple[str, ...]:
+def _notes(latencies: Mapping[str, Latency], found: Stands, options: LatencyOptions) -> tuple[str, ...]:
     notes = [
         f"Noise: the spread (IQR over median) of {name} is {latency.spread:.0%}, above {NOISE_LIMIT:.0%}; "
         "other load on this machine disturbs the latency figures."
@@ -274,5 +290,10 @@ def _notes(latencies: Mapping[str, Latency], options: LatencyOptions) -> tuple[s
     if fewest < options.repeats:
         notes.append(
             f"Only {fewest} of {options.repeats} latency samples were taken within {options.max_time_s:g} seconds."
+        )
+    if found.costly_s:
+        notes.append(
+            f"Sessions were made once, because that takes {found.costly_s:.0f} seconds: the interval does not hold by "
+            "how much two sessions of one file differ, some two per cent."
         )
     return tuple(notes)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from onnxprune.core.errors import InternalError
 from onnxprune.graph import Model
 from onnxprune.runtime.cores import usable_cores
-from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
 from onnxprune.runtime.parts import Feeds, PartRun, divide, run_parts
 from onnxprune.runtime.providers import resolve_provider
+from onnxprune.runtime.ratios import Ratio
 from onnxprune.runtime.runner import PART_BYTES
 from onnxprune.runtime.session import make_session, run
 from onnxprune.runtime.values import AnyArray

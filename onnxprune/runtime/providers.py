@@ -21,12 +21,34 @@ from onnx import TensorProto, helper
 from onnxprune.core.errors import UsageError
 from onnxprune.runtime.errors import ORT_ERRORS
 
-__all__ = ["CPU", "CUDA", "TENSORRT", "available_providers", "is_usable", "resolve_provider", "short_name"]
+__all__ = [
+    "COREML",
+    "CPU",
+    "CUDA",
+    "DML",
+    "OPENVINO",
+    "TENSORRT",
+    "available_providers",
+    "is_usable",
+    "resolve_provider",
+    "short_name",
+]
 
+COREML = "CoreMLExecutionProvider"
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+DML = "DmlExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 _SUFFIX = "ExecutionProvider"
+_ALIASES = {"directml": "dml", "trt": "tensorrt"}
+_SOURCES = {
+    "coreml": "It is in the onnxruntime package for macOS.",
+    "cuda": "It comes with the onnxruntime-gpu package.",
+    "dml": "It comes with the onnxruntime-directml package for Windows, in place of onnxruntime.",
+    "openvino": "It comes with the onnxruntime-openvino package, in place of onnxruntime.",
+    "tensorrt": "It comes with the onnxruntime-gpu package, and needs TensorRT's libraries.",
+}
 _LOG_WARNINGS, _LOG_FATAL = 2, 4
 
 
@@ -52,7 +74,7 @@ def is_usable(provider: str) -> bool:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [value], [result])
     probe = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     with _silence():
-        if provider == CUDA:
+        if provider in (CUDA, TENSORRT):
             # Finds the CUDA libraries that pip installs beside the wheel.
             ort.preload_dlls()
         return _starts_on(probe, provider)
@@ -83,8 +105,8 @@ def resolve_provider(name: str) -> str:
     """Returns the full name of the provider that `name` asks for.
 
     Args:
-        name: "auto" (CUDA where it works, else the CPU), a short name such as "cpu" or
-            "cuda", or a full name such as "CUDAExecutionProvider".
+        name: "auto" (CUDA where it works, else the CPU), a short name such as "cpu", "cuda", "tensorrt",
+            "openvino", "coreml" or "dml", or a full name such as "CUDAExecutionProvider".
 
     Raises:
         UsageError: when onnxruntime has no such provider, or cannot start it here.
@@ -92,12 +114,14 @@ def resolve_provider(name: str) -> str:
     available = available_providers()
     if name == "auto":
         return CUDA if is_usable(CUDA) else CPU
-    found = next((p for p in available if name.lower() in (short_name(p), p.lower())), None)
+    wanted = _ALIASES.get(name.lower(), name.lower())
+    found = next((p for p in available if wanted in (short_name(p), p.lower())), None)
     usable = [short_name(p) for p in available if is_usable(p)]
     if found is None:
+        source = _SOURCES.get(wanted.removesuffix(_SUFFIX.lower()), "")
         raise UsageError(
-            f"Execution provider {name!r} is not in this onnxruntime ({ort.__version__}). "
-            f"Available and working here: {', '.join(usable)}."
+            f"Execution provider {name!r} is not in this onnxruntime ({ort.__version__}). {source}".rstrip()
+            + f" Available and working here: {', '.join(usable)}."
         )
     if not is_usable(found):
         raise UsageError(

@@ -18,7 +18,8 @@ from onnxprune.runtime.cores import usable_cores
 from onnxprune.runtime.errors import ORT_ERRORS, explain
 from onnxprune.runtime.formats import declared_ir, leading_ir, newest_ir, newest_opsets_allowed, quiet_options, readable
 from onnxprune.runtime.large import fit_protobuf, with_data_file
-from onnxprune.runtime.providers import CPU, resolve_provider
+from onnxprune.runtime.provider_options import fit_options, provider_chain
+from onnxprune.runtime.providers import resolve_provider
 from onnxprune.runtime.values import AnyArray, check_feeds, from_ort_value, is_numpy_type, to_ort_values
 
 __all__ = ["ModelSource", "Session", "make_session", "run"]
@@ -39,6 +40,7 @@ def make_session(
     lean: bool = False,
     kernels: bool = True,
     profile: Path | None = None,
+    cuda_graph: bool = False,
 ) -> Session:
     """Returns a session that runs `model`.
 
@@ -54,13 +56,16 @@ def make_session(
             nothing is kept for the next run.
         kernels: Whether block-sparse operators run by our kernels where those run here, not by their bodies.
         profile: How the file begins that `Session.end_profiling` writes; None for no profile.
+        cuda_graph: Whether CUDA records a run and replays it; see `cuda_graph`, which says where that is legal.
 
     Raises:
         ModelError: when onnxruntime cannot load the model.
         UsageError: when the provider does not work here.
     """
-    providers = list(dict.fromkeys([resolve_provider(provider), CPU]))
+    first = resolve_provider(provider)
     options = _options(threads, optimize)
+    fit_options(options, first)
+    providers = provider_chain(first, options.intra_op_num_threads, cuda_graph=cuda_graph)
     own = kernels and _has_own_operators(model)
     if profile is not None:
         options.enable_profiling = True
@@ -73,7 +78,8 @@ def make_session(
         if data_folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
         if own:
-            register(options, providers=providers, model=Path(content) if isinstance(content, str) else content)
+            names = [name for name, _ in providers]
+            register(options, providers=names, model=Path(content) if isinstance(content, str) else content)
         try:
             with newest_opsets_allowed():
                 return ort.InferenceSession(content, options, providers=providers)

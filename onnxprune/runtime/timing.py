@@ -20,7 +20,6 @@ __all__ = ["Call", "TurnLimits", "seconds_per_run", "take_turns", "warm_up"]
 Call = Callable[[], object]
 _STABLE = 0.05
 _WINDOW = 8
-_LEAST_ROUNDS = 5
 _CHECK_EVERY = 10
 
 
@@ -32,13 +31,15 @@ class TurnLimits:
         rounds: Rounds, at least.
         least_s: Seconds, at least.
         settle_s: Seconds after which it ends though the samples are not settled.
-        most_s: Seconds after which `rounds` is given up; five rounds are always taken.
+        most_s: Seconds after which `rounds` is given up.
+        fewest: Rounds that are always taken.
     """
 
     rounds: int
     least_s: float
     settle_s: float
     most_s: float
+    fewest: int = 5
 
 
 def warm_up(call: Call, least_s: float) -> float:
@@ -97,7 +98,7 @@ def take_turns(
                 samples[name].append(seconds_per_run(calls[name], counts[name]))
             done += 1
             spent = time.perf_counter() - start
-            if done >= _LEAST_ROUNDS and spent >= limits.most_s:
+            if done >= limits.fewest and spent >= limits.most_s:
                 break
             if done < limits.rounds or spent < limits.least_s:
                 continue

@@ -1,11 +1,13 @@
 """Whether latency ratios are true: one model against itself, and against one with known extra work.
 
-    python -m tests.bench.latency_truth [--runs 20] [--threads 1,2] [--load 0,2] [--json out.json]
+    python -m tests.bench.latency_truth [MODEL...] [--runs 20] [--threads 1,2] [--load 0,2] [--json J] [--markdown M]
 
 A/A: the same file twice has the ratio 1. A/B: ten equal layers against thirteen have the ratio 1.3, apart from what
 a run costs besides, which is measured as the time of no layer at all. For each: in how many runs the interval of
 95 % holds the truth, how far the ratio is off, how wide the interval is. Load are processes that multiply matrices
-meanwhile, without a pause. "plain" compares the median with that of a loop around `session.run`, over three models.
+meanwhile, without a pause; the load average at the beginning of each row says what else there was. For each MODEL,
+medians and lower quartiles are held against those of a loop around `session.run`, in blocks that alternate in the same
+sessions: what differs is the way of measuring, and not the moment. All of it takes about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +31,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxprune.runtime import LatencyOptions, environment, make_session, measure
+from onnxprune.runtime.callers import copying_run
+from onnxprune.runtime.timing import TurnLimits, take_turns, warm_up
 
 _LAYERS, _MORE = 10, 13
 _WIDTH, _ROWS = 192, 64
+_SESSIONS, _BLOCKS, _BLOCK = 6, 20, 15
 
 
 def chain(layers: int) -> onnx.ModelProto:
@@ -67,23 +75,32 @@ def load(processes: int) -> Iterator[None]:
 def trial(runs: int, threads: int, processes: int) -> dict[str, Any]:
     """Returns how often the intervals held, and how far the ratios were off."""
     feeds = {"x0": np.ones((_ROWS, _WIDTH), np.float32)}
-    models = {"none": chain(0), "a": chain(_LAYERS), "same": chain(_LAYERS), "more": chain(_MORE)}
+    models = {"a": chain(_LAYERS), "same": chain(_LAYERS), "more": chain(_MORE)}
     found: dict[str, list[tuple[float, float, float]]] = {"same": [], "more": []}
-    excluded = 0
+    excluded, stands, began, beside = 0, [], time.perf_counter(), os.getloadavg()[0]
     with load(processes):
         for seed in range(runs):
-            sessions = {name: make_session(model, threads=threads) for name, model in models.items()}
             options = LatencyOptions(threads=threads, seed=seed)
             # what a run costs besides its layers is the same in all
-            empty = measure({"none": sessions["none"]}, feeds, options).latencies["none"].p50_us
-            result = measure({name: sessions[name] for name in ("a", "same", "more")}, feeds, options)
+            short = replace(options, settle_time_s=0.5, min_time_s=0.3)
+            empty = measure({"none": chain(0)}, feeds, short).latencies["none"].p50_us
+            result = measure(models, feeds, options)
+            stands.append(result.stands)
             whole = result.latencies["a"].p50_us
             expected = 1 + (_MORE / _LAYERS - 1) * max(0.0, whole - empty) / whole
             for name, truth in (("same", 1.0), ("more", expected)):
                 ratio = result.ratios[name]
                 found[name].append((ratio.value / truth, ratio.low / truth, ratio.high / truth))
             excluded += result.ratios["more"].low > 1
-    summary: dict[str, Any] = {"runs": runs, "threads": threads, "load": processes, "more_excludes_one": excluded}
+    summary: dict[str, Any] = {
+        "runs": runs,
+        "threads": threads,
+        "load": processes,
+        "load_average_before": round(beside, 2),
+        "stands_median": statistics.median(stands),
+        "seconds_per_run": (time.perf_counter() - began) / runs,
+        "more_excludes_one": excluded,
+    }
     for name, ratios in found.items():
         values = [value for value, _, _ in ratios]
         summary[name] = {
@@ -96,26 +113,59 @@ def trial(runs: int, threads: int, processes: int) -> dict[str, Any]:
 
 
 def plain(models: list[Path], threads: int) -> list[dict[str, Any]]:
-    """Returns for each model our median and that of a plain loop, interleaved, in microseconds."""
+    """Returns for each model our times and those of a plain loop, of blocks that alternate, in microseconds."""
     rows = []
     for path in models:
-        session = make_session(path, threads=threads)
-        feeds = {i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], np.float32)
-                 for i in session.get_inputs()}  # fmt: skip
-        ours, theirs = [], []
-        for seed in range(5):
-            ours.append(
-                measure({"m": session}, feeds, LatencyOptions(threads=threads, seed=seed)).latencies["m"].p50_us
-            )
-            samples = []
-            for _ in range(200):
-                began = time.perf_counter()
-                session.run(None, feeds)
-                samples.append(1e6 * (time.perf_counter() - began))
-            theirs.append(statistics.median(samples))
-        rows.append({"model": path.name, "threads": threads, "ours_us": statistics.median(ours),
-                     "loop_us": statistics.median(theirs)})  # fmt: skip
+        ours: list[float] = []
+        theirs: list[float] = []
+        for seed in range(_SESSIONS):
+            session = make_session(path, threads=threads)
+            feeds = {i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], np.float32)
+                     for i in session.get_inputs()}  # fmt: skip
+            call = copying_run(session, feeds)
+            count = max(1, round(200e-6 / warm_up(call, 0.2)))
+            for block in range(_BLOCKS):
+                turns = TurnLimits(_BLOCK, 0.0, 0.0, 60.0)
+                ours += take_turns({"m": call}, {"m": count}, turns, lambda _: True, seed + block)["m"].tolist()
+                theirs += [_seconds(partial(session.run, None, feeds)) for _ in range(_BLOCK)]
+        row: dict[str, Any] = {"model": path.name, "threads": threads, "runs": len(theirs)}
+        for name, samples in (("ours", ours), ("loop", theirs)):
+            row[f"{name}_p25_us"], row[f"{name}_p50_us"] = (1e6 * float(v) for v in np.percentile(samples, [25, 50]))
+        rows.append(row)
     return rows
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def markdown(trials: list[dict[str, Any]], loops: list[dict[str, Any]]) -> str:
+    """Returns both tables."""
+    lines = [
+        "| threads | busy processes beside | A/A: interval holds 1 | error, median and most | interval's width | "
+        "A/B: holds 1.3 | A/B: leaves 1 out | width |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in trials:
+        same, more, of = row["same"], row["more"], f"of {row['runs']}"
+        lines.append(
+            f"| {row['threads']} | {row['load']} | {same['held']} {of} | {same['error_median']:.1%}, "
+            f"{same['error_most']:.1%} | {same['width_median']:.3f} | {more['held']} {of} | "
+            f"{row['more_excludes_one']} {of} | {more['width_median']:.3f} |"
+        )
+    if loops:
+        lines += [
+            "",
+            "| model | threads | median, ours | median, loop | ours/loop | lower quartile, ours | loop | ours/loop |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+    for row in loops:
+        middle, lower = ((row[f"ours_{q}_us"] / 1e3, row[f"loop_{q}_us"] / 1e3) for q in ("p50", "p25"))
+        figures = " | ".join(f"{a:.3f} ms | {b:.3f} ms | {a / b:.3f}" for a, b in (middle, lower))
+        lines.append(f"| {Path(row['model']).stem} | {row['threads']} | {figures} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -126,6 +176,7 @@ def main() -> int:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--load", default="0,2")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     trials, loops = [], []
     for threads in map(int, options.threads.split(",")):
@@ -133,11 +184,12 @@ def main() -> int:
             trials.append(trial(options.runs, threads, processes))
             print(json.dumps(trials[-1]), flush=True)
         loops += plain(options.models, threads)
-    for row in loops:
-        print(json.dumps(row), flush=True)
     if options.json is not None:
         content = {"trials": trials, "loops": loops, "environment": environment()}
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(markdown(trials, loops), end="")
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(trials, loops), encoding="utf-8")
     return 0
 
 

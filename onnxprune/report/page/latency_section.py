@@ -23,7 +23,7 @@ def latency_section(report: Report) -> Section | None:
         return None
     parts: list[Markup | None] = []
     if latency is not None:
-        parts.append(paragraphs(f"{conditions(latency)} samples, the two models turn by turn in one process."))
+        parts.append(paragraphs(f"{_conditions(latency)}, the two models turn by turn in one process."))
         rows = [(f"batch {record.batch}", record) for record in sweep] or [("this run", latency)]
         parts.append(charts(latency_strips(latency), interval_chart(rows)))
     if sweep:
@@ -35,6 +35,11 @@ def latency_section(report: Report) -> Section | None:
     else:
         parts.append(paragraphs("Other batch sizes: not measured (--batches).", kind="under"))
     return Section("latency", "Latency", join(parts))
+
+
+def _conditions(latency: LatencyReport) -> str:
+    words, sessions, more = conditions(latency).partition(" in ")
+    return f"{words} samples{sessions}{more}"
 
 
 def _by_batch(sweep: Sequence[LatencyReport]) -> Markup | None:

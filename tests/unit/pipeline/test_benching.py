@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,16 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from graphs import model_of
+from rich.console import Console
 
 import onnxprune
 from onnxprune.cli.main import cli
 from onnxprune.core.errors import InputError, ModelError, OutputError, UsageError
+from onnxprune.pipeline import timing_point
 from onnxprune.report import timing_schema
 from onnxprune.report.timing_schema import TimingReport, timing_schema_text
+from onnxprune.report.timing_tables import render_timing
+from onnxprune.runtime.energy import Energy
 from onnxprune.runtime.fresh_start import fresh_starts
 from onnxprune.runtime.node_times import profile_nodes
 from onnxprune.runtime.session import make_session
@@ -182,3 +189,100 @@ def test_inputs_that_stay_on_the_device_give_the_same_latency_record(files):
     options = LatencyOptions(repeats=5, warmup_s=0.01, min_time_s=0.01, settle_time_s=0.01, threads=1, resident=True)
     found = measure({"a": files / "small.onnx"}, {"x": np.ones((1, 2, 8), np.float32)}, options)
     assert found.latencies["a"].p50_us > 0
+
+
+def test_every_point_says_how_often_sessions_were_made(files):
+    (point,) = onnxprune.bench([files / "small.onnx", files / "large.onnx"], **QUICK).points
+    assert point.stands >= 3
+    assert f"Sessions made anew {point.stands} times." in rendered(point)
+
+
+def rendered(point):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_timing(TimingReport(command="onnxprune bench", models={}, points=(point,))))
+    return console.export_text()
+
+
+def test_models_are_held_against_the_best_dense_form(files):
+    (point,) = onnxprune.bench([files / "small.onnx", files / "large.onnx"], **QUICK, dense_forms="all").points
+    names = [model.name for model in point.models]
+    assert names == ["small.onnx", "large.onnx", "small.onnx in float16"]
+    assert [model.dense for model in point.models] == [False, False, True]
+    assert point.best_dense in ("small.onnx", "small.onnx in float16")
+    large = point.models[1]
+    if point.best_dense == "small.onnx":
+        assert large.ratio_dense == large.ratio
+    assert large.ratio_dense.low <= large.ratio_dense.ratio <= large.ratio_dense.high
+    assert "Against the best dense form of the first" in rendered(point)
+
+
+def test_no_dense_form_is_timed_on_the_cpu_by_itself(files):
+    (point,) = onnxprune.bench([files / "small.onnx"], **QUICK).points
+    assert [model.name for model in point.models] == ["small.onnx"]
+    assert point.best_dense == ""
+
+
+def test_what_only_cuda_can_do_is_said_on_the_cpu(files):
+    (point,) = onnxprune.bench([files / "small.onnx"], **QUICK, energy=True, cuda_graph=True).points
+    assert not point.cuda_graph
+    assert any("Runs were not recorded as CUDA graphs: small.onnx: CUDA alone" in note for note in point.notes)
+    assert any("Energy was not measured on cpu" in note for note in point.notes)
+    assert point.models[0].energy is None
+
+
+def test_energy_is_reported_for_each_model(files, monkeypatch):
+    @contextmanager
+    def meter():
+        yield None
+
+    energy = Energy(joules=1.5, low=1.25, high=1.75, watts=300.0, windows=5)
+    monkeypatch.setattr(timing_point, "CUDA", "CPUExecutionProvider")
+    monkeypatch.setattr(timing_point, "nvml_meter", meter)
+    monkeypatch.setattr(timing_point, "energy_per_run", lambda calls, _: dict.fromkeys(calls, energy))
+    (point,) = onnxprune.bench([files / "small.onnx", files / "large.onnx"], **QUICK, energy=True).points
+    assert [model.energy.joules for model in point.models] == [1.5, 1.5]
+    assert "1.25–1.75" in rendered(point)
+
+
+def test_energy_that_cannot_be_measured_says_why(files, monkeypatch):
+    monkeypatch.setattr(timing_point, "CUDA", "CPUExecutionProvider")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    (point,) = onnxprune.bench([files / "small.onnx"], **QUICK, energy=True).points
+    assert any("Energy was not measured: NVML for Python is not installed" in note for note in point.notes)
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "openvino", "coreml", "directml"])
+def test_providers_that_are_absent_are_listed_as_not_measured(files, monkeypatch, name):
+    monkeypatch.setattr("onnxprune.runtime.providers.available_providers", lambda: ("CPUExecutionProvider",))
+    missing, measured = onnxprune.bench([files / "small.onnx"], **QUICK | {"providers": f"{name},cpu"}).points
+    assert f"{name!r} is not in this onnxruntime" in missing.missing
+    assert "Available and working here: cpu." in missing.missing
+    assert measured.models
+
+
+@pytest.mark.slow
+def test_the_script_for_devices_runs_without_one(tmp_path, capsys):
+    import gpu_latency
+
+    words = ["--provider", "cpu", "--tiny", "--nets", "resnet50", "--budgets", "flops=0.5", "--batches", "1"]
+    out = tmp_path / "out.json"
+    assert gpu_latency.main([str(tmp_path), *words, "--precisions", "fp32,fp16", "--json", str(out)]) == 0
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [row["precision"] for row in rows] == ["fp32", "fp16"]
+    for row in rows:
+        assert 0.45 < row["macs_ratio"] <= 0.5
+        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert capsys.readouterr().out.count("| resnet50 | flops=0.5 |") == 2
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2", "vit", "bert"])
+def test_nets_of_the_script_for_devices_run(name):
+    import gpu_latency
+    import gpu_nets
+
+    net = gpu_nets.make_net(name, tiny=True)
+    onnx.checker.check_model(net, full_check=True)
+    feeds = gpu_latency._feeds_of(net, 2)
+    (output,) = make_session(net, threads=1).run(None, feeds)
+    assert output.shape[0] == 2
+    assert np.isfinite(output).all()

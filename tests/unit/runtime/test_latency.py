@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,11 +14,14 @@ from onnx import numpy_helper
 
 from onnxprune.core.errors import DataError, InternalError
 from onnxprune.runtime import latency as latency_module
-from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, Ratio, measure
+from onnxprune.runtime import stands as stands_module
+from onnxprune.runtime.latency import Latency, LatencyComparison, LatencyOptions, measure
+from onnxprune.runtime.ratios import Ratio, find_ratio
 from onnxprune.runtime.session import make_session
-from onnxprune.runtime.timing import TurnLimits, take_turns, warm_up
+from onnxprune.runtime.stands import StandLimits, Stands, take_stands
+from onnxprune.runtime.timing import Call, TurnLimits, take_turns, warm_up
 
-SEEDED = LatencyOptions(seed=1)
+ONE_STAND = Stands(({},), {})
 QUICK = LatencyOptions(repeats=12, warmup_s=0.01, min_time_s=0.05, settle_time_s=0.2, threads=1)
 
 
@@ -151,39 +155,156 @@ def noisy_halving(rounds: int, seed: int = 0) -> dict[str, np.ndarray]:
     return samples
 
 
+def ratio_of(*stands: dict[str, np.ndarray], percentile: float = 25.0) -> Ratio:
+    return find_ratio(stands, "model", "reference", percentile=percentile, seed=1)
+
+
 def test_ratio_and_its_interval_cover_the_truth_in_spite_of_interruptions() -> None:
-    found = latency_module._ratios(noisy_halving(400), SEEDED)["model"]
+    found = ratio_of(noisy_halving(400))
     assert found.value == pytest.approx(0.5, rel=0.03)
     assert found.low < 0.5 < found.high
     assert found.high - found.low < 0.05
-    assert found == latency_module._ratios(noisy_halving(400), SEEDED)["model"]
+    assert found == ratio_of(noisy_halving(400))
 
 
 def test_a_lower_percentile_holds_where_most_runs_are_interrupted() -> None:
     samples = noisy_halving(400)
     for seconds in samples.values():
         seconds[::2] += 0.02
-    low = LatencyOptions(percentile=10, seed=1)
-    assert latency_module._ratios(samples, low)["model"].value == pytest.approx(0.5, rel=0.05)
-    middle = LatencyOptions(percentile=50, seed=1)
-    assert latency_module._ratios(samples, middle)["model"].value > 0.8
+    assert ratio_of(samples, percentile=10).value == pytest.approx(0.5, rel=0.05)
+    assert ratio_of(samples, percentile=50).value > 0.8
 
 
 def test_samples_settle_with_their_number() -> None:
-    assert not latency_module._is_settled(noisy_halving(20), QUICK)
-    assert latency_module._is_settled(noisy_halving(4000), QUICK)
-    assert latency_module._is_settled({"only": np.ones(20)}, QUICK)
+    assert not latency_module._is_settled((noisy_halving(20),), QUICK)
+    assert latency_module._is_settled((noisy_halving(4000),), QUICK)
+    assert latency_module._is_settled(({"only": np.ones(20)},), QUICK)
 
 
 def test_noise_is_said_above_thirty_per_cent() -> None:
     calm, wild = (Latency(100, 120, 130, iqr, 100, 50, 1) for iqr in (30, 31))
-    assert latency_module._notes({"calm": calm}, QUICK) == ()
-    (note,) = latency_module._notes({"calm": calm, "wild": wild}, QUICK)
+    assert latency_module._notes({"calm": calm}, ONE_STAND, QUICK) == ()
+    (note,) = latency_module._notes({"calm": calm, "wild": wild}, ONE_STAND, QUICK)
     assert "spread (IQR over median) of wild is 31%" in note
     comparison = LatencyComparison({"wild": wild}, {"wild": Ratio(1, 1, 1, 0)}, "CPUExecutionProvider", 1, 1)
     assert comparison.noisy
 
 
 def test_samples_that_ran_out_of_time_are_said() -> None:
-    (note,) = latency_module._notes({"a": Latency(1, 1, 1, 0, 1, 5, 1)}, QUICK)
+    (note,) = latency_module._notes({"a": Latency(1, 1, 1, 0, 1, 5, 1)}, ONE_STAND, QUICK)
     assert "Only 5 of 12" in note
+
+
+def drifting(stands: int, off: float, seed: int) -> list[dict[str, np.ndarray]]:
+    """Stands of two models that are as fast as each other, apart from what sessions differ by."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(stands):
+        ours, theirs = np.exp(off * rng.standard_normal(2))
+        jitter = np.exp(0.01 * rng.standard_normal((2, 60)))
+        found.append({"model": 1e-3 * ours * jitter[0], "reference": 1e-3 * theirs * jitter[1]})
+    return found
+
+
+def test_intervals_over_stands_hold_what_sessions_differ_by() -> None:
+    found = [ratio_of(*drifting(8, 0.02, seed)) for seed in range(200)]
+    assert sum(ratio.low <= 1 <= ratio.high for ratio in found) >= 180
+    assert np.median([ratio.high - ratio.low for ratio in found]) < 0.08
+    # the same samples as if they came from one pair of sessions: too sure of themselves
+    alone = [ratio_of(*drifting(1, 0.02, seed)) for seed in range(200)]
+    assert sum(ratio.low <= 1 <= ratio.high for ratio in alone) < 100
+
+
+def test_intervals_are_wider_the_more_stands_differ() -> None:
+    calm, wild = (ratio_of(*drifting(6, off, 3)) for off in (0.0, 0.05))
+    assert wild.high - wild.low > 3 * (calm.high - calm.low)
+
+
+def limits(**more: float) -> StandLimits:
+    given = {"stands": 6, "repeats": 12, "warmup_s": 0.0, "min_time_s": 0.0, "settle_time_s": 5.0, "max_time_s": 9.0}
+    return StandLimits(**given | {"seed": 0} | more)  # type: ignore[arg-type]
+
+
+def test_each_stand_is_made_anew_and_takes_its_share_of_samples() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> dict[str, Call]:
+        made.append(number)
+        return {"a": int, "b": int}
+
+    found = take_stands(make, limits(), lambda _: True)
+    assert made == [0, 1, 2, 3, 4, 5]
+    assert len(found.samples) == 6
+    assert all(len(stand["a"]) == len(stand["b"]) >= 2 for stand in found.samples)
+    assert len(found.pooled("b")) == sum(len(stand["b"]) for stand in found.samples)
+
+
+def test_stands_go_on_until_they_are_settled() -> None:
+    found = take_stands(lambda _: {"a": int}, limits(), lambda stands: len(stands) == 9)
+    assert len(found.samples) == 9
+    found = take_stands(lambda _: {"a": int}, limits(settle_time_s=0.0), lambda _: False)
+    assert len(found.samples) == 3
+
+
+def test_slow_sessions_are_made_less_often() -> None:
+    def slow(_: int) -> dict[str, Call]:
+        time.sleep(0.05)
+        return {"a": int}
+
+    found = take_stands(slow, limits(settle_time_s=0.2), lambda _: True)
+    assert len(found.samples) == 3
+    assert found.costly_s == 0
+
+
+def test_sessions_that_take_minutes_are_made_once_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stands_module, "_LONGEST_S", 0.05)
+    made: list[int] = []
+
+    def slow(number: int) -> dict[str, Call]:
+        made.append(number)
+        time.sleep(0.05)
+        return {"a": int}
+
+    found = take_stands(slow, limits(), lambda _: True)
+    assert made == [0]
+    assert found.costly_s >= 0.05
+    (note,) = latency_module._notes({"a": Latency(1, 1, 1, 0, 1, 50, 1)}, found, QUICK)
+    assert "Sessions were made once" in note
+
+
+def test_models_get_sessions_of_their_own_in_each_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    real = latency_module.make_session
+
+    def counted(model: onnx.ModelProto, **options: object) -> object:
+        made.append(model)
+        return real(model, **options)
+
+    monkeypatch.setattr(latency_module, "make_session", counted)
+    models = {"a": matmuls(8, 1), "b": matmuls(8, 2)}
+    found = measure(models, feeds(8), replace(QUICK, settle_time_s=30.0, stands=4))
+    assert found.stands >= 4
+    assert len(made) == 2 * found.stands
+    once = measure({name: make_session(model, threads=1) for name, model in models.items()}, feeds(8), QUICK)
+    assert once.stands == 1
+    assert len(made) == 2 * found.stands
+
+
+def test_every_model_is_held_against_every_other_one() -> None:
+    found = measure({"a": matmuls(8, 1), "b": matmuls(8, 2), "c": matmuls(8, 3)}, feeds(8), QUICK)
+    assert found.ratios == found.against["a"]
+    assert {name: set(others) for name, others in found.against.items()} == {
+        "a": {"b", "c"},
+        "b": {"a", "c"},
+        "c": {"a", "b"},
+    }
+    assert found.against["b"]["c"].value == pytest.approx(found.ratios["c"].value / found.ratios["b"].value)
+
+
+def test_the_best_form_is_one_that_was_shown_to_be_faster() -> None:
+    calm = Latency(1, 1, 1, 0, 1, 50, 1)
+    ratios = {"unclear": Ratio(0.9, 0.7, 1.1, 0), "fast": Ratio(0.8, 0.7, 0.9, 0), "slim": Ratio(0.1, 0.1, 0.1, 0)}
+    latencies = {"original": calm} | dict.fromkeys(ratios, calm)
+    comparison = LatencyComparison(latencies, ratios, "CPUExecutionProvider", 1, 1)
+    assert comparison.best_form(["unclear", "fast"]) == "fast"
+    assert comparison.best_form(["unclear"]) == "original"
