@@ -108,7 +108,7 @@ class ScoreTiles(Pass):
         alike = unit == bench.take("scores", Scores).unit == "loss"
         for site, (block, tile) in sites:
             name, count = level_name(site), site.inputs // block
-            groups.append(Group(name, count, ()))
+            groups.append(Group(name, count, (), unit="block"))
             pattern, matrix = BalancedTiles(block, tile, 1.0), matrices[site.weight]
             found = level_worth(block_sums(pattern, matrix))
             gates.append(BlockGate(name, site.weight, from_matrix(entry_ranks(pattern, matrix), site)))

@@ -31,7 +31,7 @@ from onnxprune.kernels import available_for
 from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_provider
+from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_provider, stand_in
 from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
 from onnxprune.runtime.providers import CPU
 
@@ -44,6 +44,10 @@ _FIXED: Mapping[When, Form] = {
     "densify": "densify",
     "never": "dense",
 }
+_UNTIMED = (
+    "onnxruntime has no kernels for bfloat16 on the CPU, so that no form was timed; --block-sparse kernel, body or "
+    "densify writes one"
+)
 _DENSE, _CHOSEN, _DENSIFY = "dense", "chosen", "densify"
 
 
@@ -103,7 +107,9 @@ class UseBlockSparse(Pass):
             forms = [LayerForm(layer, "dense", reason=reason) for layer in cut]
             return {"slim": slim, "certificate": certificate, "layer_forms": tuple(forms)}
         proto = slim.to_proto()
-        if self.when == "auto":
+        if self.when == "auto" and stand_in(slim).is_widened:
+            forms, found = [LayerForm(layer, "dense", reason=_UNTIMED) for layer in tiled], slim
+        elif self.when == "auto":
             forms, found = self._fastest(bench, slim, proto, tiled)
         else:
             forms = [_fixed(proto, layer, _FIXED[self.when]) for layer in tiled]

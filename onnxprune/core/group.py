@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FrozenAxis", "Group", "Member", "Role"]
+__all__ = ["FrozenAxis", "Group", "Member", "Role", "Unit"]
 
 Role = Literal["producer", "consumer", "vector", "opaque"]
+Unit = Literal["channel", "block"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Group:
         multiple: Physical channels per logical channel on the widest axis; a head of 64
             has 64.
         approximate: Why removal changes a statistic, or "" when removal is exact.
+        unit: What is kept or dropped: "channel", or "block" where the group stands for a layer in tiles, each of which
+            keeps as many blocks of inputs as the others.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Group:
     members: tuple[Member, ...]
     multiple: int = 1
     approximate: str = ""
+    unit: Unit = "channel"
 
     @property
     def producers(self) -> tuple[Member, ...]:

@@ -27,7 +27,16 @@ __all__ = ["for_training", "narrow_values", "narrowed_back", "widened"]
 
 _WIDE = np.dtype(np.float32)
 _NARROW = ("bfloat16", "float16")
-_TYPE_ATTRIBUTES = ("dtype", "output_datatype", "output_dtype", "precision", "softmax_precision", "stash_type", "to")
+_TYPE_ATTRIBUTES = (
+    "dtype",
+    "element",  # of our own operators, which expand packed weights
+    "output_datatype",
+    "output_dtype",
+    "precision",
+    "softmax_precision",
+    "stash_type",
+    "to",
+)
 
 
 def for_training(model: Model) -> tuple[Model, str | None]:

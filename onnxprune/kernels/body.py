@@ -8,11 +8,11 @@ from onnx import AttributeProto, FunctionProto, NodeProto, helper
 
 from onnxprune.core.errors import UsageError
 
-__all__ = ["OLDEST_OPSET", "Body"]
+__all__ = ["CAST_LIKE", "OLDEST_OPSET", "Body"]
 
 OLDEST_OPSET = 13
 _ALLOW_ZERO = 14
-_CAST_LIKE = 15
+CAST_LIKE = 15
 
 
 class Body:
@@ -63,7 +63,7 @@ class Body:
         else:
             output = self.add("Constant", value_float=value)
         # before CastLike existed only float32 can be served
-        return self.add("CastLike", output, like) if self.opset >= _CAST_LIKE else output
+        return self.add("CastLike", output, like) if self.opset >= CAST_LIKE else output
 
     def cast(self, x: str, element: str) -> str:
         """Returns `x` in the element type that an attribute of the function names."""

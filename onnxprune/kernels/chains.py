@@ -16,8 +16,9 @@ from onnx import NodeProto, helper, numpy_helper
 
 from onnxprune.core.tiling import TiledLayer
 from onnxprune.kernels.activation import ACTIVATIONS, Activation, ActivationName
+from onnxprune.kernels.body import CAST_LIKE
 
-__all__ = ["Chain", "below", "constant_vector", "find_chain", "find_node"]
+__all__ = ["Chain", "below", "constant_vector", "find_chain", "find_node", "opset_of"]
 
 _PLAIN: Mapping[str, ActivationName] = {"Relu": "Relu", "Sigmoid": "Sigmoid", "Tanh": "Tanh", "HardSwish": "HardSwish"}
 _DEFAULTS: Mapping[str, Mapping[str, float]] = {
@@ -25,6 +26,8 @@ _DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
 }
 _OUTERMOST = 3e38
+_NUMBERED = ("Clip", "Gelu", "GeluTanh")
+"""Activations whose bodies hold numbers, which older opsets cannot put in another type than float32."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def find_chain(model: onnx.ModelProto, layer: TiledLayer) -> Chain:
             add = after if bias is not None else None
     follower = _only_reader(model, (add or node).output[0])
     activation = _activation(follower, known) if follower is not None else None
+    narrow = known[layer.weight].data_type != onnx.TensorProto.FLOAT and opset_of(model) < CAST_LIKE
+    if activation is not None and activation.name in _NUMBERED and narrow:
+        activation = None
     return Chain(node, add, bias, follower if activation is not None else None, activation or Activation())
 
 
@@ -125,6 +131,11 @@ def below(node: NodeProto) -> Iterator[set[str]]:
                 yield set(inner.input)
                 yield from below(inner)
             yield {output.name for output in graph.output}
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Returns the version of the standard operators."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
 def find_node(model: onnx.ModelProto, label: str) -> NodeProto:

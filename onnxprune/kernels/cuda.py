@@ -183,4 +183,10 @@ def nvrtc_files() -> Sequence[str]:
     found = importlib.util.find_spec("nvidia")
     roots = found.submodule_search_locations if found is not None else None
     files = [file for root in roots or () for file in Path(root).glob("*/lib/libnvrtc.so.*")]
-    return sorted((str(file) for file in files if ".alt." not in file.name), reverse=True)
+    return [str(file) for file in sorted(files, key=_version, reverse=True) if ".alt." not in file.name]
+
+
+def _version(file: Path) -> tuple[list[int], str]:
+    """Returns what sorts libraries by the version in their name, whatever folder they lie in."""
+    numbers = file.name.partition(".so.")[2].split(".")
+    return [int(number) for number in numbers if number.isdigit()], str(file)

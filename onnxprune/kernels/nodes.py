@@ -6,7 +6,7 @@ blocks of b neighbouring inputs, r being the same for all tiles:
     BlockSparseMatMul(x [..., K], W [G, R, T], index int64 [G, r], bias [G·T]) → [..., N]
     BlockSparseConv(x [B, K, spatial...], W [G·T, R, kernel...], index int64 [G, r], bias [G·T]?) → [B, N, spatial...]
 
-where x, W and bias are float32, float16 or float64 alike, and row i of a tile's weights belongs to input
+where x, W and bias are float32, float16, bfloat16 or float64 alike, and row i of a tile's weights belongs to input
 `index[g, i // b]·b + i % b` of the whole layer. So a tile of a grouped convolution is one whose index
 stays within its group, and `group`, the number of tiles, is what Conv's body needs.
 

@@ -24,13 +24,18 @@ from onnxprune.core.tiling import Form, TiledLayer
 from onnxprune.graph.edit import fresh_name
 from onnxprune.kernels.attach import attach
 from onnxprune.kernels.body import OLDEST_OPSET
-from onnxprune.kernels.chains import Chain, below, constant_vector, find_chain, find_node
+from onnxprune.kernels.chains import Chain, below, constant_vector, find_chain, find_node, opset_of
 from onnxprune.kernels.nodes import DOMAIN, PORTABLE, Window, conv_node, matmul_node, unpack_node
 from onnxprune.tiles import Packed, pack, pack_conv
 
 __all__ = ["chain_of", "form_obstacle", "stored_bytes", "write_forms"]
 
-_ELEMENTS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+_ELEMENTS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+)
 _DOMAINS: Mapping[Form, str] = {"kernel": DOMAIN, "body": PORTABLE}
 
 
@@ -38,7 +43,7 @@ def form_obstacle(model: onnx.ModelProto, layer: TiledLayer, form: Form) -> str:
     """Returns why a layer cannot have a form, or ""."""
     if form == "dense":
         return ""
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    opset = opset_of(model)
     if opset < OLDEST_OPSET:
         return f"the model has opset {opset}, and block-sparse operators need {OLDEST_OPSET}"
     known = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -41,7 +41,7 @@ class Level:
 
 def level_groups(levels: tuple[Level, ...]) -> tuple[Group, ...]:
     """Returns a group for each layer, of as many channels as there are blocks."""
-    return tuple(Group(level.name, level.blocks, ()) for level in levels)
+    return tuple(Group(level.name, level.blocks, (), unit="block") for level in levels)
 
 
 def level_costs(levels: tuple[Level, ...], whole: Mapping[str, float]) -> dict[str, Poly]:

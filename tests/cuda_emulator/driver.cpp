@@ -1,8 +1,12 @@
 // A CUDA driver and an NVRTC whose device is emulated: the host's memory is the device's.
 //
+// EMULATED_DRIVER is the version of CUDA that the driver serves (99000), NVRTC has that which its file's name ends with
+// behind "nvrtc.so." (13). EMULATED_EARLY_COPIES has asynchronous copies happen as soon as they are started.
 // EMULATED_ARCHITECTURE is what the device says it is (90), EMULATED_NVRTC_FAILS makes compiling fail,
 // EMULATED_NVRTC_KNOWS is the newest architecture that NVRTC knows beside 50 (120), EMULATED_PROCESSORS is the number of
 // processors (4). `emulated_compilations` counts, `emulated_option` is the first of the last compilation.
+#include <dlfcn.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <algorithm>
@@ -57,6 +61,7 @@ int arrived = 0;
 unsigned turn = 0;
 bool progressed = false;
 unsigned shared_bytes = 0;
+bool early = false;  // whether copies happen when they are started
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "emulated device: %s (thread %u of block %u)\n", what, running ? running->place.x : 0, block.x);
@@ -164,9 +169,25 @@ const Place& grid() { return grid_size; }
 
 Registered::Registered(int element, const char* name, void (*run)(const void*)) { kernels()[{element, name}] = run; }
 
+namespace {
+
+void move(const Copy& copy) {
+  if (copy.real) {
+    std::memcpy(memory + copy.to, copy.from, 16);
+  } else {
+    std::memset(memory + copy.to, 0, 16);
+  }
+}
+
+}  // namespace
+
 void copy_async(unsigned to, const void* from, bool real) {
   if (to % 16 != 0 || to + 16 > shared_bytes) fail("an asynchronous copy goes astray");
   if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) fail("an asynchronous copy of unaligned memory");
+  if (early) {
+    move({to, from, real});
+    return;
+  }
   running->started.push_back({to, from, real});
 }
 
@@ -178,13 +199,7 @@ void end_copies() {
 void wait_copies(int left) {
   auto& groups = running->groups;
   while (static_cast<int>(groups.size()) > left) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.real) {
-        std::memcpy(memory + copy.to, copy.from, 16);
-      } else {
-        std::memset(memory + copy.to, 0, 16);
-      }
-    }
+    for (const Copy& copy : groups.front()) move(copy);
     groups.erase(groups.begin());
   }
 }
@@ -260,7 +275,7 @@ constexpr int kSuccess = 0, kInvalid = 1, kNotFound = 500, kBadImage = 200, kCom
 extern "C" {
 
 int cuInit(unsigned) { return kSuccess; }
-int cuDriverGetVersion(int* version) { return *version = 99000, kSuccess; }
+int cuDriverGetVersion(int* version) { return *version = number_of("EMULATED_DRIVER", 99000), kSuccess; }
 int cuDeviceGetCount(int* count) { return *count = 1, kSuccess; }
 int cuDeviceGet(int* device, int number) { return *device = number, kSuccess; }
 int cuDeviceGetName(char* name, int size, int) { return std::snprintf(name, size, "Emulated device"), kSuccess; }
@@ -307,6 +322,7 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
   emulated::kernel = emulated::kernels().at(functions[handle - 1]);
   argument = arguments[0];
   shared_bytes = bytes;
+  early = number_of("EMULATED_EARLY_COPIES", 0) != 0;
   grid_size = {x, y, z};
   stacks.resize(std::max(stacks.size(), (threads + 1) * kStackBytes));
   for (block.z = 0; block.z < z; ++block.z) {
@@ -317,7 +333,12 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
   return kSuccess;
 }
 
-int nvrtcVersion(int* major, int* minor) { return *major = 13, *minor = 0, kSuccess; }
+int nvrtcVersion(int* major, int* minor) {
+  Dl_info about{};
+  const bool known = dladdr(reinterpret_cast<void*>(&nvrtcVersion), &about) != 0 && about.dli_fname != nullptr;
+  const char* const end = known ? std::strstr(about.dli_fname, "nvrtc.so.") : nullptr;
+  return *major = end != nullptr ? std::atoi(end + std::strlen("nvrtc.so.")) : 13, *minor = 0, kSuccess;
+}
 int nvrtcCreateProgram(void** program, const char* source, const char*, int, const char* const*, const char* const*) {
   return *program = new Program{source, ""}, kSuccess;
 }

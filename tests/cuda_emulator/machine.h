@@ -3,7 +3,7 @@
 // The threads of a block are fibers that take turns; one runs until it waits, for a barrier or for its warp. So each
 // run is the same, races show as wrong numbers (blocks of even number take turns in one order, odd ones in the other),
 // and a barrier that some thread never reaches is found. Shared memory starts as NaN. Asynchronous copies happen when
-// they are waited for, not when they are started.
+// they are waited for, or else when they are started: a device may do either.
 #pragma once
 
 #include <cmath>

@@ -163,6 +163,17 @@ def test_budget_out_of_reach_or_meaningless(net, out, budget, code, words):
     check_refusal(invoke(net, "--flops", budget, "-o", out), out, code, *words, reported=code == 5)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("tiles", ("even with one block of inputs left to each tile", "Reachable: flops", "--block")),
+        ("both", ("one channel left in each", "and one block of inputs left to each tile", "Reachable: flops")),
+    ],
+)
+def test_budget_out_of_reach_of_tiles(net, out, pattern, words):
+    check_refusal(invoke(net, "--pattern", pattern, "--flops", 0.001, "-o", out), out, 5, *words, reported=True)
+
+
 def save(path: Path, **arrays: np.ndarray) -> Path:
     np.savez(path, **arrays)
     return path

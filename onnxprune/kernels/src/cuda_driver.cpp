@@ -90,6 +90,41 @@ void load_builtins(const std::string& path) {
   globfree(&found);
 }
 
+// The generation of CUDA that the driver serves, or 0 where there is no driver.
+int driver_generation() {
+  try {
+    int version = 0;
+    driver().check(driver().version(&version), "The CUDA driver has no version");
+    return version / 1000;
+  } catch (const Unavailable&) {
+    return 0;
+  }
+}
+
+// Returns the first whose code the driver loads, which must not be of a later generation; else the first that opens.
+Handle open_nvrtc(const std::vector<std::string>& files, std::string* found) {
+  const int generation = driver_generation();
+  Handle first = nullptr;
+  for (const std::string& file : files) {
+    Handle const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) continue;
+    Result (*version)(int*, int*) = nullptr;
+    find_optional(library, "nvrtcVersion", version);
+    int major = 0, minor = 0;
+    const bool known = version != nullptr && version(&major, &minor) == 0;
+    const bool suits = generation == 0 || (known && major <= generation);
+    if (!suits && first != nullptr) {
+      dlclose(library);
+      continue;
+    }
+    if (first != nullptr) dlclose(first);
+    first = library;
+    *found = file;
+    if (suits) break;
+  }
+  return first;
+}
+
 Nvrtc load_nvrtc() {
   std::vector<std::string> files;
   const char* const wanted = std::getenv("ONNXPRUNE_NVRTC");
@@ -101,7 +136,7 @@ Nvrtc load_nvrtc() {
     files.insert(files.end(), std::begin(kNvrtcs), std::end(kNvrtcs));
   }
   Nvrtc made{};
-  Handle const library = open_first(files, &made.path);
+  Handle const library = open_nvrtc(files, &made.path);
   if (library == nullptr) {
     throw Unavailable("There is no NVRTC (" + std::string(files[0]) +
                       "), which compiles kernels for the device; the package nvidia-cuda-nvrtc has it.");

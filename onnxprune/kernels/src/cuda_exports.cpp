@@ -86,7 +86,10 @@ ONNXPRUNE_EXPORT int onnxprune_cuda_prepare(int number, int multiplied, char* te
 
 // Returns which of the shapes of blocks computes a layer, for measurements.
 ONNXPRUNE_EXPORT int onnxprune_cuda_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors) {
-  return onnxprune::cuda::choose_shape(rows, outputs, width, processors);
+  using namespace onnxprune::cuda;
+  int chosen = -1;
+  answered(nullptr, 0, [&] { chosen = choose_shape(rows, outputs, width, std::max(1, processors), wanted_shape()); });
+  return chosen;
 }
 
 // Returns 1 where the kernels cover a layer, else 0 and why not. `type` is the element type as ONNX counts them;

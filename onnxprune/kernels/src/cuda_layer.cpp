@@ -61,15 +61,15 @@ void launch(const Device& device, Handle stream, Handle function, std::array<std
 
 // By a count of what blocks multiply and copy. A block of 16 × 32 copies several times as much for a product as one of
 // 128 × 128, but there are 32 times as many to share between processors.
-int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors) {
-  const char* const wanted = std::getenv("ONNXPRUNE_CUDA_SHAPE");  // for tests and measurements
+int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors,
+                 const std::string& wanted) {
   constexpr std::int64_t kCopied = 24, kBegun = 512;
   int best = -1;
   std::int64_t least = std::numeric_limits<std::int64_t>::max();
   for (int i = 0; i < kShapeCount; ++i) {
     const BlockShape& shape = kShapes[i];
     if (width % shape.outputs != 0) continue;
-    if (wanted != nullptr && std::to_string(shape.rows) + "x" + std::to_string(shape.outputs) == wanted) return i;
+    if (!wanted.empty() && std::to_string(shape.rows) + "x" + std::to_string(shape.outputs) == wanted) return i;
     const std::int64_t blocks = divide_up(rows, shape.rows) * divide_up(outputs, shape.outputs);
     const std::int64_t block = shape.rows * shape.outputs + kCopied * (shape.rows + shape.outputs) + kBegun;
     const std::int64_t time = divide_up(blocks, processors) * block;
@@ -81,9 +81,18 @@ int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, in
   return best;
 }
 
+std::string wanted_shape() {
+  const char* const wanted = std::getenv("ONNXPRUNE_CUDA_SHAPE");
+  return wanted != nullptr ? wanted : "";
+}
+
 DeviceLayer::DeviceLayer(const Info& info, const Tiling& tiling, const Geometry& geometry, const Activation& activation,
                          const Tensor& weight, const std::int64_t* index)
     : tiling_(tiling), geometry_(geometry), activation_(activation), type_(weight.type) {
+  // The environment is read here and not in a call, where another thread of the process may be changing it.
+  shape_ = wanted_shape();
+  const char* const tf32 = std::getenv("ONNXPRUNE_CUDA_TF32");  // for tests: 0 or 1, whatever the session says
+  if (tf32 != nullptr && *tf32 != '\0') tf32_ = std::strcmp(tf32, "0") != 0;
   const std::int64_t chunk = kChunkBytes / element_bytes();
   const std::int64_t depth = checked_product(geometry.taps(), tiling.rows, "The weight");
   steps_ = divide_up(depth * element_bytes(), kStepBytes);
@@ -121,11 +130,7 @@ DeviceLayer::DeviceLayer(const Info& info, const Tiling& tiling, const Geometry&
 Multiplied DeviceLayer::multiplied(const Context& context) const {
   if (type_ == ElementType::kFloat16) return Multiplied::kFloat16;
   if (type_ == ElementType::kBFloat16) return Multiplied::kBFloat16;
-  if (tf32_ < 0) {
-    const char* const wanted = std::getenv("ONNXPRUNE_CUDA_TF32");  // for tests: 0 or 1, whatever the session says
-    const bool given = wanted != nullptr && *wanted != '\0';
-    tf32_ = (given ? std::strcmp(wanted, "0") != 0 : context.provider_says(abi::kCudaResources, abi::kCudaUsesTf32));
-  }
+  if (tf32_ < 0) tf32_ = context.provider_says(abi::kCudaResources, abi::kCudaUsesTf32);
   return tf32_ != 0 ? Multiplied::kTf32 : Multiplied::kFloat;
 }
 
@@ -209,7 +214,7 @@ void DeviceLayer::run(const Context& context, const Batch& batch, const Tensor& 
   layer.planar = geometry_.planar ? 1 : 0;
   const std::int64_t line = geometry_.planar ? batch.pixels() : tiling_.outputs;
   layer.vectors = line * element_bytes() % kChunkBytes == 0 && aligned(y.data) ? 1 : 0;
-  const int chosen = choose_shape(rows, tiling_.outputs, tiling_.width, device_->processors);
+  const int chosen = choose_shape(rows, tiling_.outputs, tiling_.width, device_->processors, shape_);
   const BlockShape& shape = kShapes[chosen];
   const std::int64_t blocks = divide_up(rows, shape.rows) * divide_up(tiling_.outputs, shape.outputs);
   narrowed(blocks, "The output");

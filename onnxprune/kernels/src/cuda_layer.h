@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "activation.h"
 #include "cuda_driver.h"
@@ -33,8 +34,12 @@ struct Batch {
 };
 
 // Returns the place in kShapes of the blocks that take the least time, as far as is known, for a tile width and a number
-// of rows and outputs; negative where tiles are too narrow for all.
-int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors);
+// of rows and outputs; negative where tiles are too narrow for all. `wanted`, such as "64x64", is taken where it fits.
+int choose_shape(std::int64_t rows, std::int64_t outputs, std::int64_t width, int processors,
+                 const std::string& wanted);
+
+// Returns the shape that tests and measurements ask for by ONNXPRUNE_CUDA_SHAPE, or "".
+std::string wanted_shape();
 
 class DeviceLayer {
  public:
@@ -59,6 +64,7 @@ class DeviceLayer {
   const Device* device_ = nullptr;
   DeviceMemory chunks_;
   DeviceMemory weight_;
+  std::string shape_;  // that was asked for
   mutable std::atomic<int> tf32_{-1};  // what the session says; -1 before it was asked
 };
 

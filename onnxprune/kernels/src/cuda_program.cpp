@@ -99,7 +99,9 @@ Handle load(const Device& device, Multiplied multiplied, const char* part) {
   const std::string kept = stored(key);
   if (!kept.empty() && cuda.load_module(&module, kept.c_str()) == 0) return module;
   const std::string code = compile(compiler, target, options);
-  cuda.check(cuda.load_module(&module, code.c_str()), "The CUDA driver does not load the kernels");
+  const std::string failed = "The CUDA driver, for CUDA " + std::to_string(version / 1000) +
+                             ", does not load what NVRTC " + compiler.version_text() + " made";
+  cuda.check(cuda.load_module(&module, code.c_str()), failed.c_str());
   store(key, code);
   return module;
 }

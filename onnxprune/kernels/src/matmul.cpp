@@ -2,7 +2,7 @@
 //
 // Rows of x are taken in panels of a few, strips of outputs as wide as a row kernel. Neighbouring strips form a
 // group whose weights stay in the second-level cache while the panels pass by; and the inputs are taken in chunks,
-// so that a panel's share of x stays in the first-level cache while the strips pass by:
+// so that a panel's share of x stays in the caches while the strips pass by:
 //
 //     for each group: for each panel: for each chunk of inputs: for each strip: one row kernel
 //
@@ -22,7 +22,7 @@ namespace {
 constexpr std::int64_t kLeastGroupBytes = 256 * 1024;  // of weights
 constexpr std::int64_t kMostGroupBytes = 1024 * 1024;
 constexpr std::int64_t kGroupShare = 8;  // of the bytes of x, which is read once for each group
-constexpr std::int64_t kChunkBytes = 24 * 1024;
+constexpr std::int64_t kChunkBytes = 96 * 1024;  // of x; smaller ones put sums down and take them up again too often
 constexpr std::int64_t kWorthATask = 1 << 19;  // multiplications
 constexpr std::int64_t kMostTasks = 128;
 constexpr std::int64_t kFewGroups = 4;  // beyond it the rows are divided: smaller groups read x more often

@@ -160,11 +160,12 @@ void* Context::stream() const {
 }
 
 DeviceMemory Context::scratch(const Tensor& beside, std::size_t bytes) const {
+  void* const on = stream();
   abi::Allocator* allocator = nullptr;
   check(table_, abi::ContextAllocator::call(table_, context_, beside.memory, &allocator));
   void* data = nullptr;
   // Scratch memory is bound to the stream; onnxruntime gives none where there is no stream.
-  abi::Status* const status = stream() != nullptr
+  abi::Status* const status = on != nullptr
                                   ? abi::ContextScratch::call(table_, context_, beside.memory, bytes, &data)
                                   : abi::AllocatorAlloc::call(table_, allocator, bytes, &data);
   DeviceMemory memory(table_, allocator, data);

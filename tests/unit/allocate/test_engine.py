@@ -203,3 +203,44 @@ def test_global_takes_ranks_as_they_are():
     shared = Problem(problem.groups, scores, problem.costs, problem.limits, 1)
     assert solve("global", dataclasses.replace(shared, unit="rank")) == {"a": 9, "b": 1}
     assert solve("global", shared)["b"] > 3
+
+
+def _with_units(problem, units):
+    groups = tuple(dataclasses.replace(group, unit=unit) for group, unit in zip(problem.groups, units, strict=True))
+    return dataclasses.replace(problem, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("units", "left", "advice"),
+    [
+        (
+            ("channel", "channel"),
+            "one channel left in each of the 2 prunable groups. Reach",
+            "which channels are frozen",
+        ),
+        (
+            ("block", "block"),
+            "out of reach even with one block of inputs left to each tile of the 2 layers that are",
+            "(--pattern both)",
+        ),
+        (("channel", "block"), "each of the 1 prunable groups and one block of inputs left to each", "(--block)"),
+    ],
+)
+def test_budgets_out_of_reach_speak_of_what_was_to_go(units, left, advice):
+    problem = _with_units(linear({"a": 1.0, "b": 1.0}, 100, 1.0), units)
+    with pytest.raises(BudgetError) as error:
+        allocate(problem, problem.scores)
+    assert f"{left}" in str(error.value)
+    assert advice in str(error.value)
+    assert "Reachable: flops 1 % to 100 %" in str(error.value)
+    assert ("one channel" in str(error.value)) == ("channel" in units)
+    assert ("one block" in str(error.value)) == ("block" in units)
+
+
+def test_notes_on_tiles_speak_of_blocks():
+    problem = _with_units(linear({"a": 1.0, "b": 1.0}, 100, 10.0, floor=0.1), ("block", "block"))
+    (note,) = allocate(problem, {n: np.ones(100) for n in "ab"}).notes
+    assert "2 groups keep fewer blocks than the floor" in note
+    assert "a keeps 5 of 100 blocks (floor 10)" in note
+    coarse = _with_units(linear({"a": 10.0}, 4, 25.0), ("block",))
+    assert "one block more exceeds it" in allocate(coarse, {"a": np.ones(4)}).notes[0]

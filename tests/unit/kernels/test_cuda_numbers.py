@@ -78,6 +78,15 @@ def test_every_shape_of_blocks_equals_the_reference(shape: str, element: str, mo
     check(for_element(conv, element, monkeypatch), element)
 
 
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_copies_that_arrive_at_once_overwrite_nothing_that_is_read(
+    shape: str, element: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMULATED_EARLY_COPIES", "1")
+    test_every_shape_of_blocks_equals_the_reference(shape, element, monkeypatch)
+
+
 @pytest.mark.parametrize("element", ["float16", "float32"])
 @pytest.mark.parametrize("act", list(ACTIVATIONS))
 def test_activations_equal_the_reference(act: str, element: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from cuda_emulation import emulator, selected
 from onnx import TensorProto, helper
 
 from onnxprune.kernels import KernelsMissing, Window, attach, available_for, cuda_obstacle, cuda_state, register
-from onnxprune.kernels.cuda import CUDA
+from onnxprune.kernels.cuda import CUDA, nvrtc_files
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = [(CUDA, {"device_id": "0"}), CPU]
@@ -180,6 +181,27 @@ def test_nvrtc_that_knows_no_such_device_is_named(library: Path, monkeypatch: py
     assert "does not know architecture 90" in obstacle(COVERED, library)
 
 
+@pytest.mark.parametrize(("driver", "nvrtc"), [("12080", "12.0"), ("13000", "13.0"), ("11080", "13.0")])
+def test_nvrtc_is_one_whose_code_the_driver_loads(
+    driver: str, nvrtc: str, library: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = [str(shutil.copy(emulator(), tmp_path / f"libnvrtc.so.{major}")) for major in (13, 12)]
+    monkeypatch.delenv("ONNXPRUNE_NVRTC")
+    monkeypatch.setenv("EMULATED_DRIVER", driver)
+    monkeypatch.setattr("onnxprune.kernels.cuda.nvrtc_files", lambda: files)
+    assert cuda_state(library).nvrtc == nvrtc
+
+
+def test_nvrtc_of_packages_is_sorted_by_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ("cu13/lib/libnvrtc.so.13", "cuda_nvrtc/lib/libnvrtc.so.12", "cuda_nvrtc/lib/libnvrtc.alt.so.12")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
+    assert list(nvrtc_files()) == [str(tmp_path / name) for name in names[:2]]
+
+
 @pytest.mark.parametrize("source", ["proto", "bytes", "path"])
 def test_sessions_on_cuda_get_the_kernels_where_all_is_covered(source: str, library: Path, tmp_path: Path) -> None:
     model = model_of(COVERED, COVERED.arrays())
@@ -243,6 +265,17 @@ def test_compiled_kernels_are_kept_on_disk(library: Path, tmp_path: Path) -> Non
         assert _compilations() == made
         assert kept.read_bytes() == whole
     assert len(more) == 1
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_compiled_kernels_that_others_may_write_are_not_run(mode: int, library: Path, tmp_path: Path) -> None:
+    assert obstacle(COVERED, library) == ""
+    made, folder = _compilations(), tmp_path / "cache" / "onnxprune"
+    for kept in folder.iterdir():
+        kept.chmod(mode)
+    assert obstacle(COVERED, Path(shutil.copy(library, tmp_path / "again.so"))) == ""
+    assert _compilations() == made + 2
+    assert {kept.stat().st_mode & 0o777 for kept in folder.iterdir()} == {0o600}
 
 
 def test_cache_that_cannot_be_written_does_no_harm(

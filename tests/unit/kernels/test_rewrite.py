@@ -7,11 +7,12 @@ import onnx
 import onnx.reference
 import pytest
 from graphs import model_of
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.core.tiling import TiledLayer
+from onnxprune.graph import load_model
 from onnxprune.kernels.rewrite import form_obstacle, write_forms
-from onnxprune.runtime import make_session, run
+from onnxprune.runtime import make_session, run, stand_in
 
 CONV = "g (float[N, 8, 6, 7] x, float[12, 8, 3, 3] w, float[12] b) => (float[N, C, H, W] y) {{ {nodes} }}"
 DENSE = "g (float[N, 5, 8] x, float[{shape}] w, float[{bias}] b) => (float[N, 5, 12] y) {{ {nodes} }}"
@@ -181,3 +182,63 @@ def test_names_that_are_taken_are_left_alone():
     written = write_forms(_emptied(text, layer), [(layer, "densify")])
     onnx.checker.check_model(written, full_check=True)
     assert {"w_tiles__2", "w_index__2"} <= {t.name for t in written.graph.initializer}
+
+
+def _in_type(model, kind):
+    """The model with all that is float32 in another type."""
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = kind
+    return model
+
+
+@pytest.mark.parametrize(
+    ("text", "operator", "opset"),
+    [
+        (DENSE.format(shape="8, 12", bias="12", nodes="h = MatMul(x, w) a = Add(h, b) y = Relu(a)"), "MatMul", 18),
+        (DENSE.format(shape="8, 12", bias="12", nodes="y = MatMul(x, w)"), "MatMul", 13),
+        (CONV.format(nodes="h = Conv(x, w, b) y = Clip(h)"), "Conv", 22),
+    ],
+)
+def test_bfloat16_weights_are_packed_in_every_form(text, operator, opset):
+    layer = _layer(f"{operator.lower()}_0", operator, 0 if operator == "MatMul" else 1)
+    model = _in_type(_emptied(text, layer, opset=opset), TensorProto.BFLOAT16)
+    shape = [dim.dim_value or 2 for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    x = np.random.default_rng(1).standard_normal(shape).astype(helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16))
+    # onnxruntime has no such operators on the CPU: what is compared is computed in float32
+    wide = {"x": x.astype(np.float32)}
+    expected = run(make_session(stand_in(load_model(model)).model, threads=1), wide)["y"]
+    for form in ("kernel", "body", "densify"):
+        assert form_obstacle(model, layer, form) == ""
+        written = write_forms(model, [(layer, form)])
+        onnx.checker.check_model(written)
+        stored = {tensor.name: tensor.data_type for tensor in written.graph.initializer}
+        assert "w" not in stored
+        assert stored["w_tiles"] == TensorProto.BFLOAT16
+        standing = stand_in(load_model(written))
+        assert standing.is_widened
+        assert standing.notes == ()
+        found = run(make_session(standing.model, threads=1), wide)["y"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    written = write_forms(model, [(layer, "kernel")])
+    assert len(written.graph.node) == 1
+    found = run(make_session(written, threads=1, kernels=True), {"x": x})["y"]
+    assert found.dtype == x.dtype
+    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=8e-3, atol=8e-3)
+
+
+@pytest.mark.parametrize(("opset", "operators"), [(13, ["BlockSparseConv", "Clip"]), (15, ["BlockSparseConvClip"])])
+def test_bodies_hold_float16_numbers_only_where_the_opset_can_write_them(opset, operators):
+    layer = _layer("conv_0", "Conv", 1)
+    text = CONV.format(nodes="h = Conv(x, w, b) y = Clip(h, low)").replace("float[12] b)", "float[12] b, float low)")
+    model = _in_type(_emptied(text, layer, opset=opset), TensorProto.FLOAT16)
+    x = np.random.default_rng(1).standard_normal((2, 8, 6, 7)).astype(np.float16)
+    expected = run(make_session(model, threads=1), {"x": x})["y"]
+    for form in ("kernel", "body"):
+        written = write_forms(model, [(layer, form)])
+        assert [node.op_type for node in written.graph.node] == operators
+        for kernels in (True, False):
+            found = run(make_session(written, threads=1, kernels=kernels), {"x": x})["y"]
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -66,7 +67,8 @@ def bench_of(model: onnx.ModelProto, layers: tuple[TiledLayer, ...] = LAYERS) ->
     masks = {layer.weight: layer.weight_mask() for layer in layers}
     for tensor in model.graph.initializer:
         if tensor.name in masks:
-            value = np.where(masks[tensor.name], numpy_helper.to_array(tensor), np.float32(0))
+            stored = numpy_helper.to_array(tensor)
+            value = np.where(masks[tensor.name], stored, np.zeros((), stored.dtype))
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     slim = load_model(model)
     feeds = {"x": np.random.default_rng(0).standard_normal((2, 6, 16)).astype(np.float32)}
@@ -202,3 +204,23 @@ def test_an_old_model_stays_dense_and_is_not_timed() -> None:
     forms = chosen(bench, timer=FakeTimer({}))
     assert {form.form for form in forms} == {"dense"}
     assert all("has opset 12" in form.reason for form in forms)
+
+
+def test_bfloat16_is_packed_where_it_is_asked_for_and_never_timed_on_the_cpu() -> None:
+    model = model_of(NET)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    for when, form in (("auto", "dense"), ("kernel", "kernel"), ("body", "body"), ("densify", "densify")):
+        bench = bench_of(model)
+        timer = FakeTimer({"kernel": 0.4, "body": 0.6})
+        run_passes([UseBlockSparse(when=when, timer=timer)], bench)
+        forms = bench.take("layer_forms", tuple)
+        assert [each.form for each in forms] == [form] * 3
+        assert timer.asked == []
+        assert all(("no kernels for bfloat16" in each.reason) == (form == "dense") for each in forms)
+        assert len(bench.take("certificate", Certificate).rows) == (form != "dense")
+        stored = {constant.dtype for constant in bench.take("slim", Model).initializers().values()}
+        assert stored - {np.dtype(np.int64)} == {np.dtype(ml_dtypes.bfloat16)}
