@@ -5,8 +5,9 @@ are the standard deviation and mean of the unpruned layer's output on calibratio
 channels that stay; the running statistics are those of the pruned net. It gives most of the
 accuracy back before the first step, and is folded away again at export.
 
-Filters get one length, `FILTER_NORM`: about what they have in nets that were trained with
-normalisation, so that learning rates known from there turn them as they turn those.
+Filters get one length, `FILTER_NORM`: what they have at most in nets that were trained with normalisation, so that
+learning rates known from there do not turn them faster than those. A net that lost little then keeps what it knows, and
+one that lost much learns as well as with shorter filters.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from onnxprune.train.samples import Samples
 __all__ = ["CALIBRATION_SAMPLES", "FILTER_NORM", "InsertBatchnorm", "identity_norms"]
 
 CALIBRATION_SAMPLES = 1024
-FILTER_NORM = 0.5
+FILTER_NORM = 1.0
 
 
 @dataclass(frozen=True)
