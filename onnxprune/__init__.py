@@ -492,6 +492,7 @@ def validate(
     threads: int | None = None,
     batches: int | str | Sequence[int] | None = None,
     profile: bool | None = None,
+    plan: str | os.PathLike[str] | Plan | None = None,
     dense_forms: str | None = None,
     report: str | os.PathLike[str] | None = None,
     gates: str | Sequence[str] | None = None,
@@ -516,12 +517,14 @@ def validate(
         batches: Batch sizes at which both models are timed, too.
         profile: Whether the nodes of both models are timed, too.
         dense_forms: Where the original is timed in float16, too: "auto" on devices that gain by it, "all" or "off".
+        plan: By which `slim` was cut and not trained; it then has to compute what that leaves of `original`.
         report: Where report.json goes, with the same as HTML and Markdown beside it.
         gates: Bounds on what is measured, as in `compress`.
         on_event: Called with progress (`onnxprune.core.events`).
 
     Raises:
         GateError: when a gate is not met; the Report is its `outcome`.
+        CertificateError: when `slim` does not compute what the plan leaves.
         OnnxPruneError: when a model or the data cannot be used, or the two models differ in
             inputs or outputs.
     """
@@ -541,6 +544,7 @@ def validate(
         "threads": threads,
         "batches": batches,
         "profile": profile,
+        "plan": plan,
         "dense_forms": dense_forms,
         "report": report,
         "gates": gates,

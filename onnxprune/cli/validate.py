@@ -28,12 +28,19 @@ __all__ = ["validate"]
 @image_options
 @recipe_option("--metric", "Your own metric, higher is better.", metavar="PKG.MOD:NAME")
 @runtime_options
+@recipe_option(
+    "--plan", "Plan by which SLIM was cut and not trained: it has to compute what that leaves.", metavar="PLAN.JSON"
+)
 @recipe_option("--report", "Where report.json goes, with .html and .md beside it. [default: nowhere]")
 @recipe_option("--gate", GATE_HELP, metavar="GATE", multiple=True)
 @output_options
 @click.pass_context
 def validate(ctx: click.Context, original: str, slim: str, as_json: bool, quiet: bool, verbose: int) -> None:
-    """Compares SLIM with ORIGINAL: outputs, accuracy on --data, size and latency."""
+    """Compares SLIM with ORIGINAL: outputs, accuracy on --data, size and latency.
+
+    With --plan SLIM is also held against what the plan leaves of ORIGINAL, to 1e-4: exit code 4 where its weights are
+    others.
+    """
     start_logging(verbose)
     # pydantic is loaded when the command runs, not for `onnxprune --help`
     from onnxprune.recipe import Comparison

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxprune.core.certificate import Certificate
 from onnxprune.core.errors import GateError, ModelError
 from onnxprune.core.events import EventHandler, ignore_events
 from onnxprune.core.gate import Gate
@@ -19,6 +20,7 @@ from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.open_data import OpenData
 from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import (
+    certificate_record,
     cost_record,
     evaluation_of,
     latency_by_batch,
@@ -28,6 +30,7 @@ from onnxprune.passes.write_report import (
     source_files,
 )
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
+from onnxprune.pipeline.replaying import held_to_plan
 from onnxprune.pipeline.words import check_place, command_line, recipe_options
 from onnxprune.recipe import Comparison
 from onnxprune.report.gates import failures, gate_records
@@ -48,6 +51,7 @@ def validate(comparison: Comparison, on_event: EventHandler = ignore_events) -> 
 
     Raises:
         GateError: when a gate is not met; the report is its `outcome`.
+        CertificateError: when a plan is given, and the slim model does not compute what it leaves of the original.
         OnnxPruneError: when a model or the data cannot be used, the interfaces differ, or the report cannot be
             written.
     """
@@ -70,8 +74,11 @@ def validate(comparison: Comparison, on_event: EventHandler = ignore_events) -> 
     first = bench.take("original", Model)
     check_interface(first, second)
     runnable = stand_in(first).model
+    held = {}
+    if comparison.plan is not None:
+        held["certificate"] = held_to_plan(first, bench.take("model", Model), second, comparison.plan, watch)
     feeds = find_feeds(runnable, runnable.inputs(), rng=np.random.default_rng(0))
-    bench.artifacts |= {"slim": second, "feeds": feeds}
+    bench.artifacts |= {"slim": second, "feeds": feeds, **held}
     asked = Asked(
         path=comparison.report,
         command=command_line("validate", comparison, ("original", "slim")),
@@ -110,6 +117,7 @@ def comparison_report(
         **more: Further fields of the report.
     """
     first, second = bench.take("original", Model), bench.take("slim", Model)
+    certificate = bench.find("certificate", Certificate)
     report = Report(
         command=command,
         model=model_record(first, first.path),
@@ -120,6 +128,7 @@ def comparison_report(
         latency_by_batch=latency_by_batch(bench),
         node_times=node_times(bench),
         evaluation=evaluation_of(bench.artifacts.get("evaluation")),
+        certificate=None if certificate is None else certificate_record(certificate),
         parity=Parity(outputs=output_records(bench.artifacts["differences"])),
         notes=tuple(bench.notes),
         passes=tuple(pass_record(r) for r in records),

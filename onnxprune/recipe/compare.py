@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from onnxprune.recipe.base import Options, check_gates, check_images
-from onnxprune.recipe.fields import Channels, Counts, DataSource, Gates, ImageSize, ModelSource, ReportPath
+from onnxprune.recipe.fields import Channels, Counts, DataSource, Gates, ImageSize, ModelSource, PlanSource, ReportPath
 
 __all__ = ["Comparison"]
 
@@ -29,6 +29,8 @@ class Comparison(Options):
         batches: As in `Recipe`.
         profile: As in `Recipe`.
         dense_forms: As in `Recipe`.
+        plan: What made the slim model of the original: a path, or an `onnxprune.core.plan.Plan`; it then has to compute
+            what the plan leaves.
         report: Where report.json goes, with the same as HTML and Markdown beside it; None for nowhere.
         gates: As in `Recipe`.
     """
@@ -46,6 +48,7 @@ class Comparison(Options):
     batches: Counts = ()
     profile: bool = False
     dense_forms: Literal["auto", "all", "off"] = "auto"
+    plan: PlanSource | None = None
     report: ReportPath | None = None
     gates: Gates = ()
 

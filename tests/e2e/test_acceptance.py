@@ -115,6 +115,29 @@ def test_tampered_weights_fail_a_gate_that_names_the_output(net, tmp_path):
     assert "at output 'logits', off by" in " ".join(outcome.stderr.split())
 
 
+@QUICK
+@pytest.mark.parametrize("options", [(), ("--pattern", "both", "--block-sparse", "body", "--block", "4x8")], ids=str)
+def test_a_slim_model_is_held_to_its_plan(net, tmp_path, options):
+    out, plan, report = tmp_path / "slim.onnx", tmp_path / "plan.json", tmp_path / "held.json"
+    assert run_cli("plan", net, "--flops", 0.5, "-o", plan, *options).exit_code == 0
+    assert run_cli("apply", net, plan, "-o", out, *options[2:4]).exit_code == 0
+    held = run_cli("validate", net, out, "--plan", plan, "--report", report)
+    assert held.exit_code == 0, held.stderr
+    assert json.loads(report.read_text(encoding="utf-8"))["certificate"]["passed"]
+    model = onnx.load(out)
+    weight = max(
+        (w for w in model.graph.initializer if w.data_type == TensorProto.FLOAT), key=lambda w: len(w.raw_data)
+    )
+    values = numpy_helper.to_array(weight) * np.float32(1.01) + np.float32(1e-2)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, out)
+    outcome = run_cli("validate", net, out, "--plan", plan)
+    assert outcome.exit_code == 4
+    words = " ".join(outcome.stderr.split())
+    assert "output 'logits' deviates by" in words
+    assert "Traceback" not in words
+
+
 def test_case_02_gate_on_accuracy_needs_evaluation_data(net, tmp_path):
     outcome = run_cli("compress", net, "--flops", 0.5, "-o", tmp_path / "slim.onnx", "--gate", "top1_drop<=1")
     assert outcome.exit_code == 2
