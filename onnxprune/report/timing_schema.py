@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from onnxprune.report.schema import Figure, LatencyRecord, ModelRecord
+from onnxprune.report.parts.base import Figure, Record
+from onnxprune.report.parts.models import ModelRecord
+from onnxprune.report.parts.times import LatencyRecord
 
 __all__ = [
     "EnergyRecord",
@@ -25,11 +27,7 @@ __all__ = [
 ]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class RatioRecord(_Record):
+class RatioRecord(Record):
     """Time over the reference's, with its 95 % interval and the interquartile range of single rounds."""
 
     ratio: Figure
@@ -38,7 +36,7 @@ class RatioRecord(_Record):
     iqr: Figure = None
 
 
-class ThroughputRecord(_Record):
+class ThroughputRecord(Record):
     """Runs a second of several callers at once: the median window, the slowest and the fastest."""
 
     callers: int
@@ -47,7 +45,7 @@ class ThroughputRecord(_Record):
     high: Figure = None
 
 
-class EnergyRecord(_Record):
+class EnergyRecord(Record):
     """Joules of a run: the median window, the least and the most; `watts` while it runs."""
 
     joules: Figure
@@ -56,7 +54,7 @@ class EnergyRecord(_Record):
     watts: Figure = None
 
 
-class TimedModel(_Record):
+class TimedModel(Record):
     """One model at one point; `dense` says that it is the first one in another form, such as float16."""
 
     name: str
@@ -70,7 +68,7 @@ class TimedModel(_Record):
     throughput: tuple[ThroughputRecord, ...] = ()
 
 
-class TimingPoint(_Record):
+class TimingPoint(Record):
     """All models under one set of conditions, timed turn by turn.
 
     `missing` says why nothing was measured; `resident` whether inputs and outputs stay on the device; `stands` how
@@ -91,7 +89,7 @@ class TimingPoint(_Record):
     missing: str = ""
 
 
-class StartRecord(_Record):
+class StartRecord(Record):
     """A model in fresh processes: until the session stands, the first run, and memory it took at most."""
 
     name: str
@@ -103,7 +101,7 @@ class StartRecord(_Record):
     n: int
 
 
-class NodeRecord(_Record):
+class NodeRecord(Record):
     """A node of a model, after onnxruntime's fusions, and its share of the time of all nodes."""
 
     model: str
@@ -114,7 +112,7 @@ class NodeRecord(_Record):
     share: Figure
 
 
-class TimingReport(_Record):
+class TimingReport(Record):
     """Latencies of several models; the first is the reference."""
 
     schema_version: Literal[1] = 1

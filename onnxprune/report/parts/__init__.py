@@ -1,0 +1,1 @@
+"""The parts of report.json; `onnxprune.report.schema` puts them together."""
