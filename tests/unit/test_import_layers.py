@@ -10,6 +10,7 @@ from sources import ROOT, imports_in, parsed, sources
 
 _ABOVE_RUNTIME = (
     "adapters",
+    "calls",
     "cli",
     "pipeline",
     "recipe",
