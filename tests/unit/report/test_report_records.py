@@ -17,7 +17,8 @@ from onnxprune.report.records import (
 )
 from onnxprune.runtime.compare import compare
 from onnxprune.runtime.evaluate import EvalResult
-from onnxprune.runtime.latency import Latency, LatencyComparison, Ratio
+from onnxprune.runtime.latency import Latency, LatencyComparison
+from onnxprune.runtime.ratios import Ratio
 
 MEMBER = Member("conv.weight", 0, "producer", "Conv", "conv", 1)
 
