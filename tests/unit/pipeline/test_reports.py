@@ -128,7 +128,14 @@ def test_validate_writes_a_report_whose_command_repeats_it(model, tmp_path, monk
 
 def test_tiles_are_reported_with_their_maps_and_orders(model):
     result = onnxprune.compress(
-        model, flops=0.5, pattern="tiles", block="2x4", out=_out(model), data=labelled(64), epochs=0
+        model,
+        flops=0.5,
+        pattern="tiles",
+        block="2x4",
+        out=_out(model),
+        data=labelled(64),
+        epochs=0,
+        block_sparse="body",
     )
     assert result.plan is not None
     layers = {layer.node: layer for layer in result.plan.tiling.layers}

@@ -281,6 +281,7 @@ def test_models_get_sessions_of_their_own_in_each_stand(monkeypatch: pytest.Monk
         return real(model, **options)
 
     monkeypatch.setattr(latency_module, "make_session", counted)
+    monkeypatch.setattr(latency_module, "_is_settled", lambda *_: True)  # however noisy the machine is
     models = {"a": matmuls(8, 1), "b": matmuls(8, 2)}
     found = measure(models, feeds(8), replace(QUICK, settle_time_s=30.0, stands=4))
     assert found.stands >= 4
