@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from string import ascii_uppercase
 
-from onnxprune.report.facts import accuracy_of, chance_points, status_words
+from onnxprune.report.facts import accuracy_of, bounds_words, chance_points, status_words
 from onnxprune.report.schema import Cost, CurvePoint, Evaluation, LatencyReport, Report
 
 __all__ = ["Compared", "Run", "budget_words", "compare_runs", "pareto_front"]
@@ -58,8 +58,7 @@ class Run:
     @classmethod
     def from_point(cls, point: CurvePoint) -> Run:
         """Returns the run that a point of a curve tells of."""
-        status = "gates not met" if any(not gate.passed for gate in point.gates) else "done"
-        return cls(point.file or "model in memory", point, status)
+        return cls(point.file or "model in memory", point, bounds_words(point))
 
     @property
     def macs(self) -> float | None:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from onnxprune.report.page import numbers
-from onnxprune.report.schema import Accuracy, Cost, Evaluation, LatencyReport, Report
+from onnxprune.report.schema import Accuracy, Cost, CurvePoint, Evaluation, LatencyReport, Report
 from onnxprune.report.status import best_dense
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "accuracy_name",
     "accuracy_of",
     "before_and_after",
+    "bounds_words",
     "chance_points",
     "is_unclear",
     "latency_missing",
@@ -47,10 +48,15 @@ class Row:
 
 
 def status_words(report: Report) -> str:
-    """Returns how the run ended: "done", "gates not met" or "failed"."""
-    if report.status == "failed":
-        return "failed"
-    return "gates not met" if any(not gate.passed for gate in report.gates) else "done"
+    """Returns how the run ended: "done", "gates not met", "budget not met" or "failed"."""
+    return "failed" if report.status == "failed" else bounds_words(report)
+
+
+def bounds_words(reached: Report | CurvePoint) -> str:
+    """Returns which kind of bounds a run that ended well did not meet, "done" where it met all."""
+    if any(not gate.passed for gate in reached.gates):
+        return "gates not met"
+    return "budget not met" if any(budget.met is False for budget in reached.budgets) else "done"
 
 
 def model_names(report: Report) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from onnxprune.report.status import conditions
 
 __all__ = ["cards", "failure_box", "heading", "remarks_box"]
 
-_TONES = {"done": "good", "gates not met": "warn", "failed": "bad"}
+_TONES = {"done": "good", "gates not met": "warn", "budget not met": "warn", "failed": "bad"}
 
 
 def heading(report: Report) -> Markup:

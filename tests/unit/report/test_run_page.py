@@ -173,6 +173,12 @@ def test_gate_that_is_not_met_is_in_the_headline() -> None:
     assert "top1_drop ≤ 0.5 not measured ✗ not met" in words
 
 
+def test_a_budget_that_is_not_met_is_in_the_headline() -> None:
+    missed = schema.BudgetRecord(resource="flops", asked="flops <= 0.5", limit=5.0, reached=6.0, met=False)
+    assert "onnxprune compress budget not met" in read(rich_report(budgets=(missed,))).words
+    assert "onnxprune compress done" in read(rich_report(budgets=(missed.model_copy(update={"met": True}),))).words
+
+
 def test_many_groups_are_folded_by_module_and_stay_small() -> None:
     page = report_html(rich_report(groups=2000))
     assert len(page.encode()) < 3_000_000
