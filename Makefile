@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 TEST_PROCESSES ?= 2
 
-.PHONY: all venv demo test test-all check docs clean
+.PHONY: all venv demo test test-all check docs docs-tools clean
 
 all: check
 
@@ -36,11 +36,15 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -n $(TEST_PROCESSES)
 
+docs-tools: $(DOCS_STAMP)
+
 docs: $(DOCS_STAMP)
 	$(PY) -m mkdocs build --strict
 
+# the tools alone: with the package its kernels would be compiled once more
 $(DOCS_STAMP): $(STAMP)
-	$(PY) -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+	    | $(PY) -m pip install --quiet -c constraints.txt -r /dev/stdin
 	touch $@
 
 clean:
