@@ -26,7 +26,10 @@ VALUES = (None, True, False, 0, -1, 1, 3, 7, 1.5, 10**12, "", "conv_0", "a", "Co
 SHORT, LONG = 150, 3000
 
 
-CUTS = ({"flops": 0.5, "pattern": "both", "block": "2x4", "align": 1}, {"pattern": "tiles", "block": "2:4"})
+CUTS = (
+    {"flops": 0.5, "pattern": "both", "block": "2x4", "align": 1, "block_sparse": "never"},
+    {"pattern": "tiles", "block": "2:4"},
+)
 
 
 @pytest.fixture(scope="module", params=CUTS, ids=["tiles", "single zeros"])

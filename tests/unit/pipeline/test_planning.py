@@ -101,8 +101,7 @@ def test_planning_writes_its_plan_and_nothing_else(model):
 @pytest.mark.usefixtures("quick_orders")
 def test_planned_costs_are_those_of_the_model_that_comes_out(model, options):
     after = {name: options[name] for name in ("block_sparse",) if name in options}
-    deciding = {name: value for name, value in options.items() if name not in after}
-    plan = _halved(model, **deciding)
+    plan = _halved(model, **options)
     report = _apply(model, **after).report
     assert plan.costs["flops"].original == report["before"]["macs"]
     assert plan.costs["flops"].planned == pytest.approx(report["after"]["macs"])
@@ -196,7 +195,7 @@ def test_budgets_beside_a_plan_are_held_against_it(model):
 
 @pytest.mark.usefixtures("quick_orders")
 def test_budgets_beside_a_plan_count_its_tiles(model):
-    _halved(model, **TILES)
+    _halved(model, **TILES, block_sparse="never")
     _apply(model, flops=0.6, block_sparse="never")
     with pytest.raises(BudgetError, match="--flops"):
         _apply(model, flops=0.3, block_sparse="never")
