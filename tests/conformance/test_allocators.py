@@ -170,7 +170,7 @@ def check_random(name: str, problem: Problem, share: float) -> None:
 
 
 @pytest.mark.parametrize("name", RANKING)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(problem=random_problems(resources=1), share=st.floats(0.02, 1.0))
 def test_cost_does_not_fall_when_the_budget_grows(name, problem, share):
     allocator = ALLOCATORS.get(name)()

@@ -68,6 +68,7 @@ def test_case_01_kept_counts_suit_the_hardware_where_the_budget_allows(tmp_path)
     assert sum(g["kept"] % 8 == 0 or g["kept"] == g["size"] for g in groups) >= len(groups) - 1
 
 
+@QUICK
 def test_case_02_report_says_so_when_fewer_macs_bring_no_speed(net, tmp_path, monkeypatch):
     from onnxprune.passes import validate_model
 

@@ -93,6 +93,7 @@ def test_stopped_run_goes_on_to_the_same_bytes(model):
     assert not model.with_name("slim.run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_decides_nothing_again(model):
     options = {"allocator": "dsa", "phases": 2, "epochs": 4, "checkpoint_seconds": 0.0}
     expected = _compress(model, **options).report
