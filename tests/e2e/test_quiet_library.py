@@ -104,8 +104,8 @@ with open(sys.argv[2], "w") as file:
     json.dump(found, file)
 """
 REFUSED = {"a refused model": "ModelError", "a budget out of reach": "BudgetError"}
-QUICK = ("inspect", "compress", "a module", "bridge", *REFUSED)
-SLOW = ("validate", "bench", "compress without data", "compress tiles", "compress to a latency", "retrain")
+QUICK = ("inspect", "compress", "bridge", *REFUSED)
+SLOW = ("a module", "validate", "bench", "compress without data", "compress tiles", "compress to a latency", "retrain")
 
 
 @pytest.fixture

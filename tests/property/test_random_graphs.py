@@ -63,7 +63,7 @@ def check_seed(seed: int, *, dear: bool) -> None:
         pytest.fail(f"random_model({seed}): {error}\nshrunk to {small!r}")
 
 
-@pytest.mark.parametrize("block", range(15))
+@pytest.mark.parametrize("block", range(12))
 def test_random_graphs_keep_every_promise(block):
     for seed in range(block * 10, block * 10 + 10):
         check_seed(seed, dear=seed % 5 == 0)
@@ -77,7 +77,7 @@ def test_many_random_graphs_keep_every_promise(block):
 
 
 def test_the_fast_graphs_hold_most_steps_and_find_groups():
-    seeds = range(150)
+    seeds = range(120)
     drawn = Counter(name for seed in seeds for name, _ in draw(seed).steps)
     kinds = {draw(seed).kind for seed in seeds}
     assert kinds == {"image", "signal", "volume", "sequence", "tokens"}

@@ -78,6 +78,7 @@ def test_a_plan_of_single_zeros_gives_the_bytes_of_doing_both_at_once(model):
     assert apart == at_once
 
 
+@pytest.mark.slow
 def test_a_plan_that_was_learned_and_is_trained_gives_the_bytes_of_doing_both_at_once(model):
     at_once, apart = _both(model, {"flops": 0.5, "align": 1} | TRAINED, {"eval_data": labelled(32), "recover": False})
     assert apart == at_once
