@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,12 @@ from onnxprune.core.stage import Bench, Pass
 from onnxprune.core.tile_options import BlockOption
 from onnxprune.core.tile_site import TileSite
 from onnxprune.core.tiling import TiledLayer
-from onnxprune.graph import Model, load_model
+from onnxprune.graph import Model
 from onnxprune.graph.model import MAX_EMBEDDED_BYTES
 from onnxprune.groups import Analysis, find_tile_sites
-from onnxprune.kernels.rewrite import write_forms
-from onnxprune.passes.use_block_sparse import best_form
-from onnxprune.passes.validate_model import timing_feeds, timing_options
+from onnxprune.passes.use_block_sparse import best_form, open_timing, untimed, written
 from onnxprune.runtime import measure
-from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
+from onnxprune.runtime.form_timing import Timer
 from onnxprune.tiles.blocks import fit_block
 from onnxprune.train.workers import workers
 
@@ -93,17 +91,17 @@ class TimeTiles(Pass):
 
     def _slower(self, bench: Bench, working: Model, layers: Sequence[TiledLayer]) -> dict[str, str]:
         """Returns node → why its layer is not faster."""
-        proto, feeds = working.to_proto(), timing_feeds(bench, working, self.seed)
-        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
-        timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
+        reason = untimed(working)
+        if reason:
+            return {layer.node: reason for layer in layers}
+        proto = working.to_proto()
+        timing, feeds, options = open_timing(bench, working, proto, self)
         forms = [best_form(proto, layer, timing, options.provider) for layer in layers]
         slower = {form.layer.node: form.reason for form in forms if form.form not in ("kernel", "body")}
         faster = [form for form in forms if form.layer.node not in slower]
         if faster:
-            tiled = write_forms(
-                proto, [(form.layer, form.form) for form in faster if isinstance(form.layer, TiledLayer)]
-            )
-            ratio = self.timer({"dense": working, "tiled": load_model(tiled)}, feeds, options).ratios["tiled"].value
+            models = {"dense": working, "tiled": written(working, proto, faster)}
+            ratio = self.timer(models, feeds, options).ratios["tiled"].value
             if ratio >= 1:
                 reason = f"the whole model takes {ratio:.2f} times the dense one's time in tiles"
                 slower |= {form.layer.node: reason for form in faster}

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
+from numpy.typing import NDArray
 
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.plan import Plan
@@ -31,11 +32,11 @@ from onnxprune.kernels import available_for
 from onnxprune.kernels.rewrite import form_obstacle, write_forms
 from onnxprune.passes.certify import check_rows, compared
 from onnxprune.passes.validate_model import timing_feeds, timing_options
-from onnxprune.runtime import ModelSource, Ratio, fastest, measure, resolve_provider, stand_in
+from onnxprune.runtime import LatencyOptions, ModelSource, Ratio, fastest, measure, resolve_provider, stand_in
 from onnxprune.runtime.form_timing import PERCENTILE, FormTiming, Timer
 from onnxprune.runtime.providers import CPU
 
-__all__ = ["LayerForm", "UseBlockSparse", "best_form"]
+__all__ = ["LayerForm", "Timed", "UseBlockSparse", "best_form", "open_timing", "untimed", "written"]
 
 _FIXED: Mapping[When, Form] = {
     "always": "kernel",
@@ -66,6 +67,19 @@ class LayerForm:
     form: Form
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
     reason: str = ""
+
+
+class Timed(Protocol):
+    """Where a pass times models, and by what."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def threads(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def timer(self) -> Timer: ...
 
 
 @dataclass(frozen=True)
@@ -107,13 +121,13 @@ class UseBlockSparse(Pass):
             forms = [LayerForm(layer, "dense", reason=reason) for layer in cut]
             return {"slim": slim, "certificate": certificate, "layer_forms": tuple(forms)}
         proto = slim.to_proto()
-        if self.when == "auto" and stand_in(slim).is_widened:
-            forms, found = [LayerForm(layer, "dense", reason=_UNTIMED) for layer in tiled], slim
+        if self.when == "auto" and (reason := untimed(slim)):
+            forms, found = [LayerForm(layer, "dense", reason=reason) for layer in tiled], slim
         elif self.when == "auto":
             forms, found = self._fastest(bench, slim, proto, tiled)
         else:
             forms = [_fixed(proto, layer, _FIXED[self.when]) for layer in tiled]
-            found = _written(slim, proto, forms)
+            found = written(slim, proto, forms)
         if found is not slim:
             rows = compared("slim model = the same with block-sparse operators", slim, found, bench, self.seed)
             check_rows(rows, certificate.tolerance)
@@ -125,31 +139,50 @@ class UseBlockSparse(Pass):
         self, bench: Bench, slim: Model, proto: onnx.ModelProto, layers: Sequence[TiledLayer]
     ) -> tuple[list[LayerForm], Model]:
         """Returns the forms in which the whole model is fastest, and the model in them."""
-        feeds = timing_feeds(bench, slim, self.seed)
-        options = replace(timing_options(feeds, self.provider, self.threads, self.seed), percentile=PERCENTILE)
-        timing = FormTiming(proto, feeds, options, timer=self.timer, seed=self.seed)
+        timing, feeds, options = open_timing(bench, slim, proto, self)
         alone = [best_form(proto, layer, timing, options.provider) for layer in layers]
         expanded = [_fixed(proto, layer, "densify") for layer in layers]
         plans = {_CHOSEN: alone, _DENSIFY: expanded}
-        written = {name: _written(slim, proto, forms) for name, forms in plans.items()}
+        packed = {name: written(slim, proto, forms) for name, forms in plans.items()}
         models: dict[str, ModelSource] = {_DENSE: slim}
-        models |= {name: model for name, model in written.items() if model is not slim}
+        models |= {name: model for name, model in packed.items() if model is not slim}
         if _CHOSEN in models and [form.form for form in alone] == [form.form for form in expanded]:
             del models[_DENSIFY]
         if len(models) == 1:
             return alone, slim
         ratios = self.timer(models, feeds, options).ratios
-        sizes = {name: model.weight_bytes() for name, model in {_DENSE: slim, **written}.items()}
+        sizes = {name: model.weight_bytes() for name, model in {_DENSE: slim, **packed}.items()}
         kept = fastest(ratios, sizes, _DENSE)
         if kept == _CHOSEN:
-            return alone, written[_CHOSEN]
+            return alone, packed[_CHOSEN]
         forms = expanded if kept == _DENSIFY else [_fixed(proto, layer, "dense") for layer in layers]
         instead = ratios.get(_CHOSEN, Ratio(1.0, 1.0, 1.0, 0.0)).value
         reason = f"the whole model takes {instead:.2f} times the dense one's time with what is fastest alone"
         return [
             replace(form, ratios=each.ratios, reason=each.reason or reason)
             for form, each in zip(forms, alone, strict=True)
-        ], written.get(kept, slim)
+        ], packed.get(kept, slim)
+
+
+def untimed(model: Model) -> str:
+    """Returns why the forms of a model's layers cannot be timed here, so that all stay dense, or ""."""
+    return _UNTIMED if stand_in(model).is_widened else ""
+
+
+def open_timing(
+    bench: Bench, model: Model, proto: onnx.ModelProto, asked: Timed
+) -> tuple[FormTiming, Mapping[str, NDArray[Any]], LatencyOptions]:
+    """Returns what times the layers of a model, and the inputs and options with which the whole of it is timed.
+
+    Args:
+        bench: Holds "feeds", and data where there are any.
+        model: The model.
+        proto: The same, weights embedded.
+        asked: Where it runs, and what times it.
+    """
+    feeds = timing_feeds(bench, model, asked.seed)
+    options = replace(timing_options(feeds, asked.provider, asked.threads, asked.seed), percentile=PERCENTILE)
+    return FormTiming(proto, feeds, options, timer=asked.timer, seed=asked.seed), feeds, options
 
 
 def best_form(proto: onnx.ModelProto, layer: TiledLayer, timing: FormTiming, provider: str) -> LayerForm:
@@ -182,8 +215,14 @@ def _fixed(proto: onnx.ModelProto, layer: TiledLayer, form: Form) -> LayerForm:
     return LayerForm(layer, "dense", reason=obstacle) if obstacle else LayerForm(layer, form, reason=asked)
 
 
-def _written(slim: Model, proto: onnx.ModelProto, forms: Sequence[LayerForm]) -> Model:
-    """Returns the model in the forms given: itself where all is dense."""
+def written(slim: Model, proto: onnx.ModelProto, forms: Sequence[LayerForm]) -> Model:
+    """Returns a model in the forms given: itself where all is dense.
+
+    Args:
+        slim: The model.
+        proto: The same, weights embedded.
+        forms: Of its layers.
+    """
     if all(form.form == "dense" for form in forms):
         return slim
     tiled = [(form.layer, form.form) for form in forms if isinstance(form.layer, TiledLayer)]

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import ml_dtypes
 import onnx
 import pytest
 from graphs import model_of
+from onnx import numpy_helper
 
 import onnxprune
 from onnxprune.core.budget import Budget
@@ -132,6 +134,23 @@ def test_a_form_that_is_asked_for_is_not_timed(tmp_path, monkeypatch, form):
         raise InternalError("layers were timed")
 
     assert tiled(compress(tmp_path, monkeypatch, refuse, block_sparse=form, allocator="uniform")) == ALL
+
+
+@pytest.mark.usefixtures("quick_latency")
+def test_channels_meet_the_budget_where_nothing_can_be_timed(tmp_path, monkeypatch):
+    model = model_of(NET)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    timer = ByShape({(64, 64)})
+    monkeypatch.setattr(deciding, "TimeTiles", partial(TimeTiles, timer=timer))
+    result = onnxprune.compress(model, flops=0.5, pattern="both", align=1, block="1x8")
+    assert timer.asked == 0
+    assert not tiled(result)
+    assert "no kernels for bfloat16 on the CPU" in notes(result)
+    assert all(budget["met"] for budget in result.report["budgets"])
 
 
 def test_blocks_are_kept_as_the_budget_makes_likely():
