@@ -31,6 +31,7 @@ from olive.passes.pass_config import BasePassConfig, PassConfigParam
 from olive.search.search_parameter import Categorical
 
 import onnxprune
+from onnxprune.report.outputs import beside
 
 __all__ = ["OnnxPrune", "main", "package_config"]
 
@@ -92,7 +93,7 @@ class OnnxPrune(Pass):
         provider = _PROVIDERS.get(str(self.accelerator_spec.execution_provider), "cpu")
         out = Path(resolve_onnx_path(output_model_path, f"{Path(model.model_path).stem}.slim.onnx"))
         onnxprune.compress(model.model_path, out=out, **({"provider": provider} | further | given))
-        reports = [out.with_name(f"{out.stem}.report{suffix}") for suffix in (".json", ".html", ".md")]
+        reports = beside(out.with_name(f"{out.stem}.report.json"))
         return ONNXModelHandler(
             model_path=str(out.parent),
             onnx_file_name=out.name,

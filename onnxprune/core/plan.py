@@ -21,7 +21,7 @@ from onnxprune.core.budget import RESOURCES, Budget
 from onnxprune.core.errors import InputError
 from onnxprune.core.tiling import Tiling, whole_numbers
 
-__all__ = ["PLAN_VERSION", "Plan", "PlannedCost", "read_plan"]
+__all__ = ["PLAN_VERSION", "Plan", "PlannedCost", "named_plan", "read_plan"]
 
 PLAN_VERSION = 1
 # no text in JSON holds a line break, so that only lists match
@@ -81,6 +81,11 @@ class Plan:
     def as_decided(self) -> bool:
         """Whether onnxprune decided all that the plan says, and nobody changed it since."""
         return bool(self.sha256) and self.sha256 == self.digest()
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether channels could go over which an operator takes statistics."""
+        return bool(self.options.get("approximate") or self.approximate)
 
     def digest(self) -> str:
         """Returns the SHA-256 of what the plan says, in hexadecimal."""
@@ -163,6 +168,15 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path}: Not an onnxprune plan: it is no text. {_EXPECTED}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def named_plan(given: Path | Plan) -> tuple[Plan, str]:
+    """Returns a plan, read where a path is given, and what messages call it.
+
+    Raises:
+        InputError: when the file cannot be read, or is not a plan.
+    """
+    return (read_plan(given), str(given)) if isinstance(given, Path) else (given, "The plan")
 
 
 def _on_one_line(numbers: re.Match[str]) -> str:

@@ -33,12 +33,12 @@ from onnxprune.passes.recover_outputs import RecoverOutputs
 from onnxprune.passes.retrain import Retrain
 from onnxprune.passes.share_plan import SharePlan
 from onnxprune.passes.use_block_sparse import UseBlockSparse
-from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import WriteReport
 from onnxprune.pipeline.deciding import analysing, choosing_tiles, deciding
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import RunFolder, checkpoint_folder, run_folder
 from onnxprune.pipeline.following import Followed, followed
+from onnxprune.pipeline.measuring import measuring_pass
 from onnxprune.pipeline.words import (
     budgets_text,
     check_place,
@@ -238,15 +238,7 @@ def _finish(recipe: Recipe, asked: Asked, records: list[PassRecord], digest: str
     )
     return [
         *packing,
-        ValidateModel(
-            recipe.provider,
-            recipe.threads,
-            recipe.seed,
-            recipe.metric or "",
-            recipe.batches,
-            recipe.profile,
-            recipe.dense_forms,
-        ),
+        measuring_pass(recipe),
         RecordProvenance("compress", digest, budgets_text(recipe.budgets)),
         ExportModel(recipe.out_path),
         WriteReport(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxprune.core.budget import Budget
-from onnxprune.core.plan import Plan, read_plan
+from onnxprune.core.plan import Plan, named_plan
 from onnxprune.passes.match_plan import MatchPlan
 from onnxprune.passes.use_plan import UsePlan
 from onnxprune.pipeline.words import command_line
@@ -63,8 +63,7 @@ def followed(recipe: Recipe) -> Followed | None:
     """
     if recipe.plan is None:
         return None
-    given = recipe.plan
-    plan, source = (read_plan(given), str(given)) if isinstance(given, Path) else (given, "The plan")
+    plan, source = named_plan(recipe.plan)
     usual = {name: Recipe.model_fields[name].default for name in DECIDED}
     return Followed(
         plan,

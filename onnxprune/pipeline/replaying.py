@@ -7,7 +7,7 @@ from pathlib import Path
 from onnxprune.core.certificate import Certificate
 from onnxprune.core.errors import CertificateError
 from onnxprune.core.events import EventHandler
-from onnxprune.core.plan import Plan, read_plan
+from onnxprune.core.plan import Plan, named_plan
 from onnxprune.core.run import run_passes
 from onnxprune.core.stage import Bench, Pass
 from onnxprune.graph import Model
@@ -44,14 +44,21 @@ def held_to_plan(
         InputError: when the plan cannot be read, or does not fit the original.
         CertificateError: when the slim model computes something else; the output that is furthest off is named.
     """
-    plan, source = (read_plan(given), str(given)) if isinstance(given, Path) else (given, "The plan")
-    approximate = bool(plan.options.get("approximate") or plan.approximate)
+    plan, source = named_plan(given)
     bench = Bench({"original": original, "model": working.copy()}, on_event=on_event)
     cut: list[Pass] = [UsePlan(plan, source), PruneChannels(), Certify()]
     if plan.tiling.layers:
         cut += [CheckTiles(source), PruneTiles()]
     run_passes(
-        [MatchPlan(plan, source), FoldConstants(), FindShapes(), CountOriginal(), FindGroups(approximate), *cut], bench
+        [
+            MatchPlan(plan, source),
+            FoldConstants(),
+            FindShapes(),
+            CountOriginal(),
+            FindGroups(plan.is_approximate),
+            *cut,
+        ],
+        bench,
     )
     certificate = bench.take("certificate", Certificate)
     rows = compared("what the plan leaves = slim model", bench.take("slim", Model), slim, bench, 0)

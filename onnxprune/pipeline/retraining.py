@@ -19,11 +19,11 @@ from onnxprune.passes.import_model import ImportModel
 from onnxprune.passes.insert_batchnorm import InsertBatchnorm
 from onnxprune.passes.record_provenance import RecordProvenance
 from onnxprune.passes.retrain import Retrain
-from onnxprune.passes.validate_model import ValidateModel
 from onnxprune.passes.write_report import training_record
 from onnxprune.pipeline.data import data_pass
 from onnxprune.pipeline.failing import Asked, Watch, failures_reported
 from onnxprune.pipeline.folder import checkpoint_folder, run_folder
+from onnxprune.pipeline.measuring import measuring_pass
 from onnxprune.pipeline.validating import check_interface, comparison_report
 from onnxprune.pipeline.words import check_place, command_line, recipe_digest, recipe_options
 from onnxprune.recipe import Retraining
@@ -147,15 +147,7 @@ def _train(recipe: Retraining) -> list[Pass]:
 
 def _finish(recipe: Retraining, source: str) -> list[Pass]:
     return [
-        ValidateModel(
-            recipe.provider,
-            recipe.threads,
-            recipe.seed,
-            recipe.metric or "",
-            recipe.batches,
-            recipe.profile,
-            recipe.dense_forms,
-        ),
+        measuring_pass(recipe),
         RecordProvenance("retrain", recipe_digest(recipe), source=source),
         ExportModel(recipe.out_path),
     ]

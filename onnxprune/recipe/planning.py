@@ -126,7 +126,7 @@ def follow(recipe: Recipe, plan: Plan, source: str) -> Recipe:
             raise UsageError(f"{said}: {source} was made {made}. Leave it out, or make another plan.")
     if plan.tiling.layers and told["pattern"] == "channels":
         told["pattern"] = "tiles"
-    told["approximate"] = bool(told["approximate"] or plan.approximate)
+    told["approximate"] = plan.is_approximate
     recorded = {budget.resource: budget for budget in plan.budgets}
     if recipe.latency is not None and recipe.latency != recorded.get("latency"):
         raise UsageError(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from operator import itemgetter
 
 from onnxprune.core.gate import Gate
-from onnxprune.report.schema import GateRecord, OutputRecord, Report
+from onnxprune.report.schema import GateRecord, Report
 
 __all__ = ["failures", "found_text", "gate_records", "margin"]
 
 
 def gate_records(gates: Iterable[Gate], report: Report) -> tuple[GateRecord, ...]:
     """Returns one record per gate: what was found, and whether it passes."""
-    values, worst = _values(report), _worst_outputs(report)
+    worst = _worst_outputs(report)
+    values = _values(report) | {metric: value for metric, (value, _) in worst.items()}
     return tuple(
         GateRecord(
             gate=str(gate),
             metric=gate.metric,
             bound=gate.bound,
             found=values.get(gate.metric),
-            where=worst.get(gate.metric, ""),
+            where=worst[gate.metric][1] if gate.metric in worst else "",
             passed=gate.holds(values.get(gate.metric)),
         )
         for gate in gates
@@ -54,24 +56,20 @@ def _shortfall(gate: GateRecord) -> str:
     return f"{gate.gate} (found {found_text(gate)}, off by {off:.4g})"
 
 
-def _worst_outputs(report: Report) -> dict[str, str]:
-    """Returns metric of an output → name of the output that is furthest off."""
+def _worst_outputs(report: Report) -> dict[str, tuple[float, str]]:
+    """Returns metric of outputs → what is furthest off, and the output at which."""
     outputs = report.parity.outputs if report.parity is not None else ()
     if not outputs:
         return {}
     return {
-        "max_abs": max(outputs, key=lambda o: _far(o.max_abs)).name,
-        "max_rel": max(outputs, key=lambda o: _far(o.max_rel)).name,
-        "cosine": min(outputs, key=_similarity).name,
+        "max_abs": max(((_far(o.max_abs), o.name) for o in outputs), key=itemgetter(0)),
+        "max_rel": max(((_far(o.max_rel), o.name) for o in outputs), key=itemgetter(0)),
+        "cosine": min(((-1.0 if o.cosine is None else o.cosine, o.name) for o in outputs), key=itemgetter(0)),
     }
 
 
 def _far(difference: float | None) -> float:
     return math.inf if difference is None else difference
-
-
-def _similarity(output: OutputRecord) -> float:
-    return -1.0 if output.cosine is None else output.cosine
 
 
 def _values(report: Report) -> dict[str, float | None]:
@@ -87,11 +85,6 @@ def _values(report: Report) -> dict[str, float | None]:
         values["p50_ms"] = _over(latency.after.p50_us, 1e3)
         values["p95_ms"] = _over(latency.after.p95_us, 1e3)
         values["p99_ms"] = _over(latency.after.p99_us, 1e3)
-    if report.parity is not None and report.parity.outputs:
-        outputs = report.parity.outputs
-        values["max_abs"] = max(_far(o.max_abs) for o in outputs)
-        values["max_rel"] = max(_far(o.max_rel) for o in outputs)
-        values["cosine"] = min(map(_similarity, outputs))
     if evaluation is not None:
         old, new = evaluation.before, evaluation.after
         values["metric"] = new.custom
